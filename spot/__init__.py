@@ -1,0 +1,23 @@
+"""SPOT: semi-supervised temporal action detection. Names are imported on first use, so `eval.py` needs no torch."""
+
+import importlib
+
+_HOME = {
+    "load_config": "config",
+    "load_model": "checkpoint",
+    "detect": "proposals",
+    "evaluate_detections": "evaluation",
+    "soft_nms": "nms",
+    "SpotError": "files",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):  # PEP 562
+    if name not in _HOME:
+        raise AttributeError(f"module 'spot' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"spot.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
