@@ -1,0 +1,307 @@
+"""Measure detections: mAP per tIoU, average mAP, the whole-video baseline, and why it is not higher.
+
+python eval.py [--config FILE] [section.key=value ...]       a run folder's detections.json -> its metrics.json
+python eval.py output_path=runs/x                            the run folder's own config.yaml is used where it has one
+python eval.py --ground-truth G.json --predictions P.json --subset validation --tiou 0.5:0.95:10      any detector
+python eval.py --ground-truth G.json --subset validation --compare A.json B.json                      two detectors
+Add --report DIR for pictures and report.html. No torch needed.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spot.annotations import read_annotations
+from spot.command_line import Parser, parse, run
+from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, threshold_key
+from spot.files import SpotError, write_json
+
+DEFAULT_CONFIG = "config/anet.yaml"
+DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to evaluate: paths, subset, tIoU text; `output` is where metrics.json goes, None for nowhere."""
+
+    ground_truth: str
+    info_path: str | None
+    predictions: Path
+    subset: str
+    tiou: str
+    output: Path | None
+    labeled_file: Path | None
+
+
+def main(argv=None):
+    """Read, evaluate, print, then write: a mistake in any input leaves nothing half-written."""
+    arguments = parse(make_parser(), argv)
+    job = job_from_files(arguments) if arguments.ground_truth else job_from_config(arguments)
+    videos = read_annotations(job.ground_truth, info_path=job.info_path)
+    if arguments.compare:
+        compare(*(evaluate(job, arguments, videos, path) for path in arguments.compare), arguments)
+        return
+    result = evaluate(job, arguments, videos, job.predictions)
+    unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
+    metrics = metrics_of(result, job.subset, unlabeled)
+    print_result(result, job, arguments, unlabeled)
+    if arguments.per_class:
+        print_per_class(result)
+    if arguments.recall:
+        metrics["recall"] = print_recall(result)
+    if arguments.bootstrap:
+        metrics["average_mAP_interval"] = print_interval(result, arguments.bootstrap)
+    if arguments.diagnose:
+        print_diagnosis(result)
+    if arguments.report:
+        from spot.plots import write_report  # matplotlib, only where pictures are wanted
+
+        page = write_report(arguments.report, result, title=f"{job.predictions}, subset {job.subset}",
+                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes))
+        print(f"report: {page}")
+    if job.output:
+        write_json(job.output, metrics, indent=1)
+        print(f"metrics: {job.output}")
+
+
+def make_parser():
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", help=f"settings of the run (default: its own config.yaml, else {DEFAULT_CONFIG})")
+    parser.add_argument("--ground-truth", metavar="FILE", help="annotations; with it no config is read")
+    parser.add_argument("--video-info", metavar="CSV", help="their video_info table (flat BMN / SPOT annotations)")
+    parser.add_argument("--predictions", metavar="FILE", help="detections (default: OUTPUT_PATH/detections.json)")
+    parser.add_argument("--subset", help="subset of the ground truth (default: dataset.eval_subset, or validation)")
+    parser.add_argument("--tiou", metavar="FIRST:LAST:COUNT", help="tIoU thresholds, such as 0.5:0.95:10")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="activitynet", help="default: activitynet")
+    parser.add_argument("--thumos-variant", type=int, choices=sorted(THUMOS_VARIANTS),
+                        help="THUMOS14 test without the videos that AFSD / G-TAD (210), OpenTAD (211) or "
+                             "ActionFormer (212) leave out")
+    parser.add_argument("--drop-duplicates", action="store_true", help="count a repeated segment once, as OpenTAD does")
+    parser.add_argument("--lenient", action="store_true", help="drop and count broken detections")
+    parser.add_argument("--per-class", action="store_true", help="print the AP of every class")
+    parser.add_argument("--recall", action="store_true", help="print AR@AN, its AUC, and recall at top-1x and top-5x")
+    parser.add_argument("--bootstrap", type=int, default=0, metavar="N",
+                        help="print the 95 %% interval of average mAP over N resamples of the videos, such as 1000")
+    parser.add_argument("--diagnose", action="store_true", help="print error types, sensitivity, false negatives")
+    parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"),
+                        help="print the difference of two detections files with its paired interval")
+    parser.add_argument("--report", metavar="DIR", help="write pictures and report.html there")
+    parser.add_argument("--pr-class", action="append", metavar="NAME",
+                        help="a class of the report's precision-recall picture; repeat it for more")
+    parser.add_argument("--output", metavar="FILE", help="write metrics.json there")
+    return parser
+
+
+# --- what to evaluate -------------------------------------------------------------------------------------------------
+
+
+def job_from_files(arguments):
+    """The job of `--ground-truth ... --predictions ...`: no config, metrics.json only with `--output`."""
+    if arguments.config or arguments.overrides:
+        raise SpotError("--ground-truth reads no config, so --config and key=value have no effect; leave them out")
+    if not (arguments.predictions or arguments.compare):
+        raise SpotError("--ground-truth needs --predictions FILE or --compare A.json B.json")
+    return Job(
+        arguments.ground_truth, arguments.video_info, Path(arguments.predictions or arguments.compare[0]),
+        arguments.subset or "validation", arguments.tiou or DEFAULT_TIOU[arguments.protocol],
+        Path(arguments.output) if arguments.output else None, labeled_file=None,
+    )
+
+
+def job_from_config(arguments):
+    """The job of a run folder. Its own config.yaml wins over `--config`; flags win over both."""
+    config = read_run_config(arguments.config, arguments.overrides)
+    folder, data = Path(config.output_path), config.dataset
+    predictions = Path(arguments.predictions or folder / "detections.json")
+    if not arguments.compare and not predictions.is_file():
+        raise SpotError(f"{predictions}: is missing; run spot_inference.py first, or name another run by "
+                        "output_path=FOLDER, or another file by --predictions")
+    labeled_file = folder / "labeled.txt"
+    return Job(
+        data.video_anno_path, arguments.video_info or data.video_info_path, predictions,
+        arguments.subset or data.eval_subset, arguments.tiou or config.testing.tiou,
+        Path(arguments.output or folder / "metrics.json"), labeled_file if labeled_file.is_file() else None,
+    )
+
+
+def read_run_config(config_path, overrides):
+    """The settings of the run folder `output_path`, from its own config.yaml where it has one."""
+    from spot.config import load_config  # OmegaConf, only where a config is read
+
+    folder = next((text.split("=", 1)[1] for text in reversed(overrides) if text.startswith("output_path=")), None)
+    if folder is None:
+        folder = load_config(config_path or DEFAULT_CONFIG, overrides).output_path
+        overrides = [*overrides, f"output_path={folder}"]
+    own = Path(folder) / "config.yaml"
+    return load_config(own if own.is_file() else config_path or DEFAULT_CONFIG, overrides)
+
+
+def evaluate(job, arguments, videos, predictions):
+    return evaluate_detections(
+        videos, predictions, job.subset, thresholds_from(job.tiou), protocol=arguments.protocol,
+        drop_duplicates=arguments.drop_duplicates, thumos_variant=arguments.thumos_variant, lenient=arguments.lenient,
+    )
+
+
+def thresholds_from(text):
+    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95; a single number is one threshold."""
+    try:
+        first, last, count = text.split(":") if ":" in text else (text, text, 1)
+        return np.linspace(float(first), float(last), int(count))
+    except ValueError:
+        raise SpotError(f"tIoU {text!r} is not FIRST:LAST:COUNT, such as 0.5:0.95:10") from None
+
+
+def chosen_classes(names, classes):
+    """The names of `--pr-class`, None without any; SpotError where one is no class."""
+    for name in names or ():
+        if name not in classes:
+            raise SpotError(f"--pr-class {name!r} is no class of this subset; the classes are {shortened(classes)}")
+    return names
+
+
+def classes_without_labels(videos, classes, labeled_file):
+    """Evaluated classes that no labeled training video holds; None where the labeled videos are not known."""
+    if labeled_file is None:
+        return None
+    labeled = {line.strip().removeprefix("v_") for line in labeled_file.read_text(encoding="utf-8").splitlines()}
+    seen = {label for video in videos if video.name in labeled for label in video.labels}
+    return sorted(set(classes) - seen)
+
+
+# --- what is written and printed --------------------------------------------------------------------------------------
+
+
+def metrics_of(result, subset, unlabeled):
+    """The content of metrics.json; every measure is in 0..1."""
+    keys = [threshold_key(threshold) for threshold in result.tiou_thresholds]
+    return {
+        "average_mAP": result.average_mAP,
+        "mAP": dict(zip(keys, result.mAP.tolist(), strict=True)),
+        "whole_video_average_mAP": result.whole_video_average_mAP,
+        "num_videos": result.num_videos,
+        "num_segments": result.num_segments,
+        "num_predictions": result.num_predictions,
+        "AP": {name: dict(zip(keys, row.tolist(), strict=True)) for name, row in
+               zip(result.classes, result.ap, strict=True)},
+        "subset": subset,
+        "protocol": result.protocol,
+        "class_scores": result.predictions.class_scores,
+        "num_missing_features": result.num_missing_features,
+        "num_unknown_videos": result.num_unknown_videos,
+        "num_unknown_video_predictions": result.num_unknown_video_predictions,
+        "unknown_labels": result.unknown_labels,
+        "num_toggled_ids": result.num_toggled_ids,
+        "num_dropped_predictions": result.predictions.num_dropped,
+        "num_dropped_duplicate_segments": result.num_duplicates_dropped,
+        "classes_without_labels": unlabeled,
+    }
+
+
+def print_result(result, job, arguments, unlabeled):
+    """The table that everyone reads: mAP beside its baseline, and every count that belongs to it."""
+    missing, class_scores = result.num_missing_features, result.predictions.class_scores
+    print(f"{job.predictions}: subset {job.subset}, {result.protocol} protocol"
+          + (f", THUMOS14 variant {arguments.thumos_variant}" if arguments.thumos_variant else ""))
+    print(f"{result.num_videos:,} videos, {result.num_segments:,} segments, {len(result.classes):,} classes, "
+          f"{result.num_predictions:,} detections")
+    print(f"videos without features: {'not recorded' if missing is None else f'{missing:,}'}")
+    print("classes and scores: "
+          + (f"with an EXTERNAL video classifier, {class_scores}" if class_scores else "the detector's own"))
+    for note in notes_of(result, arguments, unlabeled):
+        print(note)
+    print()
+    print_row("tIoU", [threshold_key(threshold) for threshold in result.tiou_thresholds], "average")
+    print_row("mAP %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
+    baseline = result.whole_video_average_mAP
+    print("whole-video baseline, average mAP %: "
+          + ("not available (no durations)" if baseline is None else f"{100 * baseline:.2f}"))
+
+
+def notes_of(result, arguments, unlabeled):
+    """One sentence for each thing that is not as plain as it should be."""
+    if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
+        yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
+    if result.num_toggled_ids:
+        yield f"{result.num_toggled_ids:,} video ids matched only without or with a leading v_"
+    if result.num_unknown_videos:
+        yield (f"{result.num_unknown_videos:,} videos are not in the subset; "
+               f"their {result.num_unknown_video_predictions:,} detections count as wrong")
+    if result.unknown_labels:
+        yield (f"{sum(result.unknown_labels.values()):,} detections of {len(result.unknown_labels):,} labels without a "
+               f"segment in the subset are left out: {shortened(sorted(result.unknown_labels))}")
+    if result.predictions.num_dropped:
+        yield f"{result.predictions.num_dropped:,} broken detections dropped"
+    if result.num_duplicates_dropped:
+        yield f"{result.num_duplicates_dropped:,} duplicate segments dropped"
+    if unlabeled is not None:
+        yield (f"classes without a labeled training video: {len(unlabeled):,}"
+               + (f" ({shortened(unlabeled)})" if unlabeled else ""))
+
+
+def shortened(names, most=5):
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def print_row(name, cells, last):
+    print(f"{name:<8}" + "".join(f"{cell:>8}" for cell in cells) + f"{last:>10}")
+
+
+def print_per_class(result):
+    width = max(map(len, result.classes))
+    print(f"\n{'AP % per class':<{width}}  segments   average" + "".join(
+        f"{threshold_key(threshold):>8}" for threshold in result.tiou_thresholds))
+    for index in np.argsort(-result.ap.mean(axis=1), kind="stable"):
+        cells = [100 * result.ap[index].mean(), *(100 * result.ap[index])]
+        print(f"{result.classes[index]:<{width}}{result.scene.positives[index]:10,}{cells[0]:10.2f}"
+              + "".join(f"{cell:8.2f}" for cell in cells[1:]))
+
+
+def print_recall(result):
+    """Print and return the recall measures."""
+    from spot.diagnosis import average_recall, recall_at_top
+
+    curve, top = average_recall(result.scene), recall_at_top(result)
+    chosen = {number: float(curve.average[number - 1]) for number in (1, 5, 10, 50, 100)}
+    print("\nAR@AN %: " + ", ".join(f"{number}: {100 * value:.2f}" for number, value in chosen.items())
+          + f"; area under the curve %: {100 * curve.area:.2f}")
+    for times, values in zip((1, 5), top, strict=True):
+        print_row(f"top-{times}x %", [f"{100 * value:.2f}" for value in values], f"{100 * values.mean():.2f}")
+    return {"AR@AN": {str(number): value for number, value in chosen.items()}, "AUC": curve.area,
+            "top_1x": top[0].tolist(), "top_5x": top[1].tolist()}
+
+
+def print_interval(result, resamples):
+    from spot.diagnosis import bootstrap, interval
+
+    low, high = interval(bootstrap(result, resamples), result.average_mAP)
+    print(f"\naverage mAP %: {100 * result.average_mAP:.2f}, 95 % interval {100 * low:.2f} to {100 * high:.2f} "
+          f"({resamples:,} resamples of the videos)")
+    return [low, high]
+
+
+def print_diagnosis(result):
+    from spot.diagnosis import diagnose
+
+    print("\n" + diagnose(result).as_text())
+
+
+def compare(result_a, result_b, arguments):
+    """Print B - A with its paired interval: both are measured on the same resamples of the videos."""
+    from spot.diagnosis import bootstrap, interval
+
+    resamples = arguments.bootstrap or 1000
+    difference = result_b.average_mAP - result_a.average_mAP
+    low, high = interval(bootstrap(result_b, resamples) - bootstrap(result_a, resamples), difference)
+    for name, path, result in zip("AB", arguments.compare, (result_a, result_b), strict=True):
+        print_row(f"mAP {name} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
+        print(f"  {name} = {path}")
+    verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no difference beyond chance"
+    print(f"average mAP, B - A: {100 * difference:+.2f} points, 95 % interval to {100 * high:+.2f} "
+          f"({resamples:,} paired resamples of the videos): {verdict}")
+
+
+if __name__ == "__main__":
+    run(main)

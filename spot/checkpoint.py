@@ -1,0 +1,162 @@
+"""The run folder, and checkpoints: save, resume, load ours and the two published layouts. No file can run code."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from spot.files import SpotError, atomic_path, write_text
+from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
+
+FORMAT = "spot-1"
+PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
+
+
+class RunFolder:
+    """The files of one run: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, last.pt, best.pt."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.config, self.classes = self.path / "config.yaml", self.path / "classes.txt"
+        self.labeled, self.commit = self.path / "labeled.txt", self.path / "commit.txt"
+        self.log, self.events = self.path / "log.jsonl", self.path / "tensorboard"
+        self.last, self.best = self.path / "last.pt", self.path / "best.pt"
+        self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
+
+    def prepare(self, resume):
+        """Make the folder; one that holds a run already is refused unless it is resumed."""
+        if self.last.exists() and not resume:
+            raise SpotError(f"output_path {self.path} already holds a run; continue it with training.resume=auto, "
+                            "or choose another output_path")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpotError(f"output_path {self.path}: cannot be made ({error.strerror}); choose another") from error
+
+    def describe(self, class_names, labeled_names):
+        """Write what the run was made from."""
+        write_text(self.classes, "".join(f"{name}\n" for name in class_names))
+        write_text(self.labeled, "".join(f"{name}\n" for name in labeled_names))
+        write_text(self.commit, git_commit() + "\n")
+
+    def write_log(self, records):
+        """All log records so far, one JSON line each: rewritten whole, so that a resumed run has no line twice."""
+        write_text(self.log, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def git_commit():
+    """The commit of this code, with `-dirty` where files differ from it; "unknown" outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def save_model(path, model, architecture):
+    """Write a model for inference: weights, how to build it, and its settings (classes, grid, decoding).
+
+    architecture: the keyword arguments of `model.build_model`
+    """
+    save(path, {"format": FORMAT, "state_dict": model.state_dict(), "architecture": architecture,
+                "settings": model.settings})
+
+
+def save(path, content):
+    """Write tensors and plain values to `path` all at once."""
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def read(path):
+    """Read a checkpoint file on the CPU. SpotError where it is missing, cut off, or would run code."""
+    path = Path(path)
+    if not path.is_file():
+        raise SpotError(f"{path}: no such checkpoint; give checkpoint= a run folder or a file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler and the zip reader have many error types; each means: not a checkpoint
+        raise SpotError(f"{path}: is not a checkpoint that holds weights only (it is broken, or it would run code); "
+                        "download or write it again") from error
+    if not isinstance(content, dict):
+        raise SpotError(f"{path}: is not a checkpoint: expected a dict, got {type(content).__name__}")
+    return content
+
+
+def checkpoint_file(path):
+    """The checkpoint that `path` means: a file, or best.pt (else last.pt) of a run folder."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = [file for file in (path / "best.pt", path / "last.pt") if file.is_file()]
+    if not found:
+        raise SpotError(f"{path}: holds neither best.pt nor last.pt; give checkpoint= a run folder or a file")
+    return found[0]
+
+
+def load_model(path, device="cpu"):
+    """Load a trained model: a run folder, one of our checkpoint files, or a published SPOT or TAGS checkpoint.
+
+    Which it is, and every size, is read from the weights. `model(features (B, C, T))` gives the dict of
+    `model.Spot.forward`; `model.settings` holds the class names, grid and decoding of the run (ours only).
+    """
+    path = checkpoint_file(path)
+    content = read(path)
+    try:
+        if content.get("format") == FORMAT:
+            model = build_model(**content["architecture"])
+            model.load_state_dict(content["state_dict"])
+            model.settings = content["settings"]
+        else:
+            model = _published(content.get("state_dict", content), path)
+    except SpotError:
+        raise
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SpotError(f"{path}: its weights do not fit together ({reason}); was the file changed?") from error
+    return model.to(device).eval()
+
+
+def _published(state, path):
+    """A model with the weights of a published checkpoint; TAGS has four mask convolutions, SPOT two."""
+    state = {key.removeprefix("module."): value for key, value in state.items()
+             if not key.removeprefix("module.").startswith(PUBLISHED_UNUSED)}
+    if "embedding.w_qs.weight" not in state or "global_mask.0.weight" not in state:
+        raise SpotError(f"{path}: is neither a checkpoint of ours nor a published SPOT or TAGS one: "
+                        "it has no embedding.w_qs.weight and global_mask.0.weight")
+    rows, feat_dim = state["embedding.w_qs.weight"].shape
+    layers = sorted({int(key.split(".")[1]) for key in state if key.startswith("global_mask.")})
+    if layers not in ([0, 2], [0, 2, 3, 5]):
+        raise SpotError(f"{path}: the mask head has layers {layers}; SPOT has 0, 2 and TAGS has 0, 2, 3, 5")
+    if rows % feat_dim:
+        raise SpotError(f"{path}: embedding.w_qs.weight is {rows} x {feat_dim}; its rows must be heads x channels")
+    weights = [state[f"global_mask.{layer}.weight"] for layer in layers]
+    mask_head = FixedMaskHead(feat_dim, weights[-1].shape[0], hidden=[weight.shape[0] for weight in weights[:-1]])
+    class_head = nn.Conv1d(feat_dim, state["classifier.0.weight"].shape[0], 1)
+    model = Spot(AttentionEncoder(feat_dim, rows // feat_dim), class_head, mask_head, feat_dim, "softmax")
+    ours = {"feature_mean": model.feature_mean, "feature_std": model.feature_std}
+    renamed = {"embedding.": "encoder.", "classifier.0.": "class_head.", "global_mask.": "mask_head.convs."}
+    for key, value in state.items():
+        prefix = next((old for old in renamed if key.startswith(old)), None)
+        if prefix is None:
+            raise SpotError(f"{path}: unknown weights {key}; is it a published SPOT or TAGS checkpoint?")
+        ours[renamed[prefix] + key.removeprefix(prefix)] = value
+    model.load_state_dict(ours)
+    model.settings = {"grid": "resize", "temporal_scale": mask_head.temporal_scale}
+    return model
+
+
+def load_pretrained(model, path):
+    """Fill `model` with another run's weights where name and shape agree (the class head stays fresh)."""
+    other = read(checkpoint_file(path))
+    state = other.get("state_dict", {})
+    own = model.state_dict()
+    fitting = {key: value for key, value in state.items() if not key.startswith("class_head.")
+               and key in own and own[key].shape == value.shape}
+    missing = [key for key in own if key not in fitting and not key.startswith("class_head.")]
+    if missing:
+        raise SpotError(f"training.pretrained={path}: {len(missing)} weights do not fit this model, such as "
+                        f"{missing[0]}; the model section must be that of the pre-trained run")
+    model.load_state_dict({**own, **fitting})

@@ -1,0 +1,317 @@
+"""The settings of a run: one dataclass per YAML section, one line per key. Load, override, refuse what does not fit.
+
+Only the scripts and `tools/` read settings; everything else in `spot/` receives plain values.
+"""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from spot.files import SpotError, write_text
+
+
+def choice(default, *others):
+    """A text key that takes one of a few words."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def number(default, low, high=math.inf):
+    """A number key with its smallest and largest value."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass
+class Dataset:
+    video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
+    video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
+    feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
+    feature_pattern: str | None = None  # such as "{video}_rgb.npy"; null: {video}.* or v_{video}.*
+    train_subset: str = "training"
+    eval_subset: str = "validation"
+    num_classes: int | None = None  # null: from the annotations; a number is checked against them
+    class_file: str | None = None  # one class per line, or a CSV of id,label; null: by label_id, or sorted
+    labeled: Any = 0.1  # a share in (0, 1], a file with one video id per line, or info (see video_info_path)
+    split_seed: int = 0  # which videos a share takes
+    grid: str = choice("resize", "window")
+    stride: int = number(16, 1)  # frames between two snippets (window grid)
+    window: int = number(16, 1)  # frames that a snippet sees (window grid)
+    offset: int = 0  # first frame of the first snippet (window grid)
+    fps: float | None = None  # frames per second; null: each video's own
+
+
+@dataclass
+class Model:
+    encoder: str = choice("conv_transformer", "attention")
+    mask_head: str = choice("pairwise", "fixed")
+    class_activation: str = choice("sigmoid", "softmax")
+    feat_dim: int = number(400, 1)  # C
+    temporal_scale: int = number(100, 1)  # T
+    embedding_head: int = number(4, 1)  # H
+    embed_dim: int = number(256, 1)  # D; the published encoder has D = C
+    dropout: float = number(0.1, 0, 0.99)
+    standardize: bool = True  # features to zero mean and unit variance per channel, over all training videos
+
+
+@dataclass
+class Training:
+    batch_size: int = number(16, 1)  # labeled videos per step
+    unlabeled_ratio: float = number(2.0, 0)  # unlabeled videos per labeled one
+    steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
+    pretrain_epoch: int = number(1, 0)
+    max_epoch: int = number(8, 0)
+    learning_rate: float = number(5e-4, 0)
+    weight_decay: float = number(0.05, 0)
+    optimizer: str = choice("adamw", "adam")
+    schedule: str = choice("cosine", "step")  # step: x 0.2 every 10 epochs, as published
+    random_seed: int = number(0, 0)
+    holdout: float = number(0.0, 0, 0.9)  # share of labeled videos kept out to watch mAP; 0: fixed schedule
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    amp: str = choice("none", "bf16")  # precision of the forward pass
+    cache: str = choice("auto", "device", "memory", "disk")  # where features wait
+    resume: str | None = None  # auto: continue from last.pt
+    pretrained: str | None = None  # a checkpoint that replaces the pretext stage
+
+
+@dataclass
+class Augment:
+    zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
+    noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
+    channel_dropout: float = number(0.1, 0, 0.9)
+    snippet_masking: float = number(0.1, 0, 0.9)
+    mix: float = number(0.0, 0, 1)  # up to this share of another video is added
+
+
+@dataclass
+class Pretext:
+    random_foreground: float = number(1.0, 0)  # weights of the three tasks
+    temporal_order: float = number(0.5, 0)
+    reconstruction: float = number(0.5, 0)
+    chunks: int = number(5, 2)  # shuffled by the order task
+    dropped: float = number(0.3, 0, 0.9)  # share of features dropped and reconstructed
+
+
+@dataclass
+class Semi:
+    method: str = choice("ema", "self", "none")
+    class_threshold: float = number(0.6, 0, 1)
+    mask_threshold: float = number(0.5, 0, 1)
+    ema_decay: float = number(0.99, 0, 1)
+    weight: float = number(1.0, 0)  # of the unlabeled losses
+    burn_in: float = number(0.4, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
+    ramp: float = number(0.2, 0, 1)  # share of the steps until the unlabeled losses have their full weight
+
+
+# Names of the losses; `class` cannot be a dataclass field.
+LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "consistency": 0.0, "reconstruction": 0.0}
+
+
+@dataclass
+class Testing:
+    mask_thresh: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7])
+    top_k: int = number(100, 1)  # snippets per class and sequence
+    class_power: float = number(1.0, 0)  # exponents of the three factors of a score; 0 leaves one out
+    mask_power: float = number(0.5, 0)
+    video_power: float = number(0.0, 0)
+    nms_sigma: float = number(0.4, 1e-6)
+    min_score: float = number(0.001, 0, 1)
+    max_detections: int = number(200, 1)  # per video
+    class_scores: str = "none"  # an external video classifier's file
+    class_scores_fusion: str = choice("product", "sqrt")
+    class_scores_top: int = number(2, 1)  # classes of the external classifier per video
+    batch_size: int = number(32, 1)
+    tiou: str = "0.5:0.95:10"  # first:last:count of the tIoU thresholds
+
+
+@dataclass
+class Config:
+    output_path: str = "runs/spot"
+    checkpoint: str | None = None  # inference: a run folder or a file; null: output_path
+    dataset: Dataset = field(default_factory=Dataset)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    augment: Augment = field(default_factory=Augment)
+    pretext: Pretext = field(default_factory=Pretext)
+    semi: Semi = field(default_factory=Semi)
+    loss: dict[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
+    testing: Testing = field(default_factory=Testing)
+
+
+def load_config(path, overrides=()):
+    """Read a YAML file over the defaults, then apply `section.key=value` overrides.
+
+    path: YAML file, None = defaults only; overrides: strings
+    Returns a typed OmegaConf config. SpotError names the file or override, the key and the nearest valid key for an
+    unknown key, a wrong type, a number out of range, an interpolation `${...}` or a number that is not finite.
+    """
+    schema = _schema()
+    config = OmegaConf.structured(Config)
+    if path is not None:
+        for key, value in _leaves(_read_yaml(path)):
+            config = _set(config, schema, key, value, str(path))
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise SpotError(f"override {override!r} is not key=value")
+        config = _set(config, schema, key, _parse(schema, key, text), f"override {override!r}")
+    _check_whole(config, path)
+    return config
+
+
+def save_config(config, path):
+    """Write the resolved settings as YAML."""
+    write_text(path, OmegaConf.to_yaml(config))
+
+
+def plain(section):
+    """A section, or a list in it, as plain Python values."""
+    return OmegaConf.to_container(section) if isinstance(section, DictConfig | ListConfig) else section
+
+
+def data_values(config):
+    """The arguments of `datasets.open_data`."""
+    dataset = config.dataset
+    return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
+            "feature_path": plain(dataset.feature_path), "feature_pattern": dataset.feature_pattern,
+            "feat_dim": config.model.feat_dim, "class_file": dataset.class_file, "num_classes": dataset.num_classes}
+
+
+def grid_values(config):
+    """Where snippets lie in time: the arguments of `datasets.GridSettings`, with `grid` for `kind`."""
+    dataset = config.dataset
+    return {"grid": dataset.grid, "temporal_scale": config.model.temporal_scale, "stride": dataset.stride,
+            "window": dataset.window, "offset": dataset.offset, "fps": dataset.fps}
+
+
+def decoding_values(config):
+    """How outputs become detections: the fields of `proposals.Decoding`."""
+    testing = config.testing
+    return {"mask_thresh": tuple(testing.mask_thresh), "top_k": testing.top_k, "nms_sigma": testing.nms_sigma,
+            "min_score": testing.min_score, "max_detections": testing.max_detections,
+            "class_power": testing.class_power, "mask_power": testing.mask_power, "video_power": testing.video_power}
+
+
+def _schema():
+    """Dotted key -> (type, metadata) of every leaf."""
+    leaves = {f"loss.{name}": (float, {"range": (0, math.inf)}) for name in LOSS_WEIGHTS}
+    for top in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(top.type):
+            leaves |= {f"{top.name}.{leaf.name}": (leaf.type, leaf.metadata) for leaf in dataclasses.fields(top.type)}
+        elif top.name != "loss":
+            leaves[top.name] = (top.type, top.metadata)
+    return leaves
+
+
+def _read_yaml(path):
+    try:
+        if not Path(path).is_file():
+            raise SpotError(f"{path}: no such settings file; give one with --config")
+        loaded = OmegaConf.load(path)
+    except OSError as error:
+        raise SpotError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except SpotError:
+        raise
+    except Exception as error:  # the YAML reader has many error types; each one means a broken file
+        raise SpotError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(loaded, DictConfig):
+        raise SpotError(f"{path}: expected sections with keys, got {type(loaded).__name__}")
+    return OmegaConf.to_container(loaded, resolve=False)
+
+
+def _leaves(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _is_text(kind):
+    return kind in (str, str | None)
+
+
+def _parse(schema, key, text):
+    """The value of an override: text keys keep it to the letter, others read it as YAML does."""
+    kind = schema.get(key, (None,))[0]
+    if text == "null" and kind is not str:
+        return None
+    if _is_text(kind):
+        return text
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]
+    except Exception as error:  # see _read_yaml
+        raise SpotError(f"override '{key}={text}': the value is not valid YAML") from error
+    # `dataset.labeled=007.txt` and paths stay text; only what reads as a number or a list becomes one.
+    return text if kind is Any and not isinstance(parsed, float | int | list) else parsed
+
+
+def _set(config, schema, key, value, source):
+    if key not in schema:
+        near = difflib.get_close_matches(key, schema, 1, 0.5) or difflib.get_close_matches(
+            key.rpartition(".")[2], [name.rpartition(".")[2] for name in schema], 1, 0.5)
+        hint = next((name for name in schema if near and name.endswith(near[0])), None)
+        raise SpotError(f"{source}: unknown key {key!r}" + (f"; the nearest valid key is {hint!r}" if hint else ""))
+    kind, metadata = schema[key]
+    if any("${" in text for text in _texts(value)):
+        raise SpotError(f"{source}: {key}: interpolation ${{...}} is not supported; write the value out")
+    if any(not math.isfinite(leaf) for leaf in _numbers(value)):
+        raise SpotError(f"{source}: {key} must be a finite number, got {value}")
+    if _is_text(kind) and value is not None and not isinstance(value, str):
+        raise SpotError(f"{source}: {key}: expected text, got {value!r}; put it in quotes")
+    try:
+        OmegaConf.update(config, key, value)
+    except OmegaConfBaseException as error:
+        name = getattr(kind, "__name__", str(kind))
+        raise SpotError(f"{source}: {key}: expected {name}, got {value!r} ({str(error).splitlines()[0]})") from error
+    value = OmegaConf.select(config, key)
+    if "choices" in metadata and value not in metadata["choices"]:
+        near = difflib.get_close_matches(str(value), metadata["choices"], 1, 0.3)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SpotError(f"{source}: {key} must be one of {', '.join(metadata['choices'])}, got {value!r}{hint}")
+    if "range" in metadata and value is not None and not metadata["range"][0] <= value <= metadata["range"][1]:
+        low, high = metadata["range"]
+        raise SpotError(f"{source}: {key} must be " + (f"in {low}..{high}" if math.isfinite(high) else f">= {low}")
+                        + f", got {value}")
+    return config
+
+
+def _texts(value):
+    return [text for item in _items(value) for text in [item] if isinstance(text, str)]
+
+
+def _numbers(value):
+    return [item for item in _items(value) if isinstance(item, float)]
+
+
+def _items(value):
+    if isinstance(value, list | tuple | ListConfig):
+        for item in value:
+            yield from _items(item)
+    else:
+        yield value
+
+
+def _check_whole(config, path):
+    """What one key alone cannot tell."""
+    source = "settings" if path is None else str(path)
+    missing = sorted(OmegaConf.missing_keys(config)) if path is not None else []
+    if missing:
+        raise SpotError(f"{source}: the key {missing[0]} is missing; add it, or give {missing[0]}=...")
+    labeled = config.dataset.labeled
+    if not isinstance(labeled, str) and (isinstance(labeled, bool) or not isinstance(labeled, int | float)
+                                         or not 0 < labeled <= 1):
+        raise SpotError(f"{source}: dataset.labeled must be a share in (0, 1], a file, or info, got {labeled!r}")
+    steps = config.training.steps_per_epoch
+    if steps is not None and steps < 1:
+        raise SpotError(f"{source}: training.steps_per_epoch must be at least 1 or null, got {steps}")
+    if config.model.encoder == "conv_transformer" and config.model.embed_dim % (2 * config.model.embedding_head):
+        raise SpotError(f"{source}: model.embed_dim ({config.model.embed_dim}) must be a multiple of "
+                        f"2 * model.embedding_head ({2 * config.model.embedding_head})")
+    thresholds = list(config.testing.mask_thresh)
+    if not thresholds or not all(0 <= value < 1 for value in thresholds):
+        raise SpotError(f"{source}: testing.mask_thresh must be a list of numbers in [0, 1), got {thresholds}")

@@ -1,0 +1,292 @@
+"""One dataset for labeled and unlabeled videos on both grids: sequences of T snippets, and which of them a step takes."""
+
+import glob
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from spot.annotations import class_names, clean_segments, read_annotations
+from spot.augment import View, move_segments
+from spot.features import FeatureSource
+from spot.files import SpotError
+from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
+from spot.targets import pad_segments
+
+MISSING_SHOWN = 5
+# Shares of the free memory that features may take before they stay on disk.
+DEVICE_SHARE, MEMORY_SHARE = 0.5, 0.4
+
+
+def choose_device(name):
+    """`auto` = a CUDA GPU where there is one, else the CPU; SpotError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpotError(f"training.device={name} cannot be used ({reason}); use auto, cpu or cuda") from error
+    return device
+
+
+def open_data(video_anno_path, video_info_path, feature_path, feature_pattern, feat_dim, class_file, num_classes):
+    """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
+
+    SpotError names the key whose file is missing, or both numbers where `num_classes` does not fit.
+    """
+    _require("dataset.video_anno_path", video_anno_path)
+    _require("dataset.video_info_path", video_info_path)
+    _require("dataset.class_file", class_file)
+    for path in _flat(feature_path):
+        _require("dataset.feature_path", path)
+    videos = read_annotations(video_anno_path, video_info_path)
+    names = class_names(videos, class_file)
+    if num_classes is not None and num_classes != len(names):
+        raise SpotError(f"dataset.num_classes is {num_classes}, but {class_file or video_anno_path} has {len(names)} "
+                        "classes; correct it or set it to null")
+    return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern)
+
+
+def _require(key, path):
+    if path is not None and not Path(path).exists() and not glob.glob(str(path)):
+        raise SpotError(f"{key}: {path} does not exist; put the data there or give {key}=PATH "
+                        "(`make demo` shows a whole run on data that it makes itself)")
+
+
+def _flat(paths):
+    return [paths] if isinstance(paths, str) else [path for part in paths for path in _flat(part)]
+
+
+def with_features(videos, source, subset):
+    """The videos that have features, and the names of those that do not, which a warning lists."""
+    present = [video for video in videos if video.name in source]
+    missing = [video.name for video in videos if video.name not in source]
+    if missing:
+        more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
+        nearest = source.nearest(missing[0])
+        hint = f"; the nearest feature name to {missing[0]} is {nearest}" if nearest else ""
+        print(f"warning: {len(missing)} of {len(videos)} {subset} videos have no features: "
+              f"{', '.join(missing[:MISSING_SHOWN])}{more}{hint}", file=sys.stderr)
+    return present, missing
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """How features lie in time: `resize` or `window`; stride, window, offset in frames; fps None = each video's own."""
+
+    grid: str
+    temporal_scale: int
+    stride: int = 16
+    window: int = 16
+    offset: int = 0
+    fps: float | None = None
+
+    def of(self, video, num_snippets):
+        """The SnippetGrid of an annotated video with `num_snippets` feature rows."""
+        try:
+            return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps)
+        except SpotError as error:
+            raise SpotError(f"video {video.name}: {error}") from error
+
+    def at(self, num_snippets, duration_sec, feature_duration_sec=None, fps=None):
+        """The SnippetGrid of `num_snippets` feature rows; SpotError where a value that the grid needs is not known."""
+        if self.grid == "resize":
+            if not duration_sec:
+                raise SpotError("its duration is not known, which dataset.grid=resize needs; give dataset.video_info_path")
+            return resize_grid(self.temporal_scale, duration_sec, feature_duration_sec)
+        if not (fps or self.fps):
+            raise SpotError("its frame rate is not known, which dataset.grid=window needs; set dataset.fps")
+        return window_grid(num_snippets, self.stride, self.window, fps or self.fps, duration_sec, self.offset)
+
+    def fit(self, features):
+        """(C, T') numpy features as the grid wants them: resampled to T (`resize`), or as they are."""
+        if self.grid == "window" or features.shape[1] == self.temporal_scale:
+            return features
+        resized = F.interpolate(torch.from_numpy(features)[None], self.temporal_scale, mode="linear",
+                                align_corners=False)
+        return resized[0].numpy()
+
+
+class FeatureBank:
+    """Features of many videos as one table of snippets, (rows, C): on the device, in memory, or read when asked for.
+
+    read: video number -> (C, T') numpy; cache: auto, device, memory or disk. `auto` takes what has room.
+    """
+
+    def __init__(self, read, cache, device):
+        self.read, self.device = read, torch.device(device)
+        self.cache = "memory" if cache == "device" and self.device.type == "cpu" else cache
+        self.parts, self.lengths, self.size_bytes = [], [], 0
+        self.room = room_bytes(self.device)
+
+    def add(self, features):
+        """Keep the (C, T') features of the next video."""
+        self.lengths.append(features.shape[1])
+        self.size_bytes += features.nbytes
+        if self.cache == "auto" and self.size_bytes > max(self.room.values()):
+            self.cache, self.parts = "disk", []
+        if self.cache != "disk":
+            self.parts.append(torch.from_numpy(features).T)
+
+    def finish(self):
+        """Join the table, once every video is there."""
+        self.lengths = np.array(self.lengths)
+        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        if self.cache == "auto":
+            self.cache = "device" if self.size_bytes <= self.room.get("device", 0) else "memory"
+        if self.cache == "disk":
+            return
+        self.table = torch.empty(int(self.offsets[-1]), self.parts[0].shape[1])
+        for index in range(len(self.parts)):
+            self.table[self.offsets[index] : self.offsets[index + 1]] = self.parts[index]
+            self.parts[index] = None
+        if self.cache == "device":
+            self.table = self.table.to(self.device)
+
+    def rows(self, videos, starts, length):
+        """Snippets start .. start + length of each video, zeros past its end.
+
+        videos, starts: (B,) int arrays -> features (B, C, T) and valid (B, T) bool on the device
+        """
+        place = starts[:, None] + np.arange(length)  # (B, T)
+        counts = self.lengths[videos][:, None]
+        valid = torch.from_numpy(place < counts).to(self.device)
+        if self.cache == "disk":
+            parts = [torch.from_numpy(self.read(video)[:, start : start + length])
+                     for video, start in zip(videos.tolist(), starts.tolist(), strict=True)]
+            batch = torch.stack([F.pad(part, (0, length - part.shape[1])) for part in parts])
+            return batch.to(self.device), valid
+        index = torch.from_numpy(self.offsets[videos][:, None] + np.minimum(place, counts - 1))
+        rows = self.table[index.to(self.table.device)].to(self.device)  # (B, T, C)
+        return (rows * valid[..., None]).transpose(1, 2), valid
+
+
+def room_bytes(device):
+    """How many bytes of features fit: {"memory": ..., "device": ... on CUDA}."""
+    room = {"memory": MEMORY_SHARE * _free_memory()}
+    if device.type == "cuda":
+        room["device"] = DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+    return room
+
+
+def _free_memory():
+    """Bytes of memory that are free, also where a container limits them; plenty where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 8 << 30
+
+
+class SnippetDataset:
+    """Videos with features on a snippet grid, cut into sequences of T snippets.
+
+    videos: list of annotations.Video that have features; source: features.FeatureSource
+    grid: GridSettings; class_names: list of K names
+    A `resize` video is one sequence; a `window` video gives windows that overlap by half.
+    """
+
+    def __init__(self, videos, source, grid, class_names, feat_dim, cache="memory", device="cpu", progress="features"):
+        if not videos:
+            raise SpotError(f"no video with features for {progress}; check dataset.feature_path and the subset names")
+        self.videos, self.source, self.grid_settings = videos, source, grid
+        self.feat_dim, self.num_snippets, self.device = feat_dim, grid.temporal_scale, torch.device(device)
+        self.class_index = {name: index for index, name in enumerate(class_names)}
+        self.num_classes = len(class_names)
+        self.dirty = {"clipped": 0, "dropped": 0}
+        self.bank = FeatureBank(self._read, cache, device)
+        self._load(progress)
+        self._cut()
+
+    def _read(self, index):
+        return self.grid_settings.fit(self.source.read(self.videos[index].name))
+
+    def _load(self, progress):
+        """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""
+        self.grids: list[SnippetGrid] = []
+        segments, labels = [], []
+        total, square, count = np.zeros(self.feat_dim), np.zeros(self.feat_dim), 0
+        for index, video in enumerate(tqdm(self.videos, desc=progress, unit="video", disable=None)):
+            features = self._read(index)
+            self.bank.add(features)
+            total += features.sum(1, dtype=np.float64)
+            square += np.square(features, dtype=np.float64).sum(1)
+            count += features.shape[1]
+            grid = self.grid_settings.of(video, features.shape[1])
+            kept_sec, kept_labels, counts = clean_segments(video)
+            for key in self.dirty:
+                self.dirty[key] += counts[key]
+            segments.append(grid.to_snippet(kept_sec))
+            labels.append([self._class_of(label, video) for label in kept_labels])
+            self.grids.append(grid)
+        self.bank.finish()
+        self.segments, self.labels = pad_segments(segments, labels, self.device)
+        self.sums = (total, square, count)
+
+    def _class_of(self, label, video):
+        if label not in self.class_index:
+            raise SpotError(f"video {video.name}: label {label!r} is not one of the {self.num_classes} classes; "
+                            "check dataset.class_file")
+        return self.class_index[label]
+
+    def _cut(self):
+        """Number the sequences: which video, which first snippet."""
+        starts = [window_starts(length, self.num_snippets) for length in self.bank.lengths]
+        self.sequence_video = np.repeat(np.arange(len(starts)), [len(start) for start in starts])
+        self.sequence_start = np.concatenate([np.asarray(start, np.int64) for start in starts])
+
+    def __len__(self):
+        return len(self.sequence_video)
+
+    def batch(self, indices, jitter=None):
+        """Sequences by number.
+
+        indices: (B,) ints in 0..len; jitter: (B,) in 0..1 or None, moves the start of a window within its
+        neighborhood, so that training sees more than the fixed windows
+        Returns features (B, C, T), valid (B, T) bool, segments (B, N, 2) positions in the sequence and labels (B, N),
+        -1 = none.
+        """
+        indices = np.asarray(indices)
+        videos, starts = self.sequence_video[indices], self.sequence_start[indices]
+        if jitter is not None:
+            last = np.maximum(self.bank.lengths[videos] - self.num_snippets, 0)
+            shift = np.round((np.asarray(jitter) - 0.5) * self.num_snippets)
+            starts = np.clip(starts + shift, 0, last).astype(np.int64)
+        features, valid = self.bank.rows(videos, starts, self.num_snippets)
+        index = torch.from_numpy(videos).to(self.device)
+        view = View(torch.from_numpy(starts).float(), torch.ones(len(starts)))
+        segments, labels = move_segments(self.segments[index], self.labels[index], view, self.num_snippets)
+        return {"features": features, "valid": valid, "segments": segments, "labels": labels}
+
+    def names_of(self, indices):
+        """Video names of sequences, for messages."""
+        return [self.videos[video].name for video in self.sequence_video[np.asarray(indices)]]
+
+
+def feature_statistics(*datasets):
+    """Mean and standard deviation per channel over all snippets of the datasets, each (C,) float32.
+
+    A channel that never changes gets deviation 1: it is centered to 0, not divided by 0.
+    """
+    total, square, count = (sum(parts) for parts in zip(*(dataset.sums for dataset in datasets), strict=True))
+    mean = total / count
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+    constant = deviation <= 1e-5 * np.maximum(np.abs(mean), 1e-3)
+    return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
+
+
+def draw(length, count, position, seed):
+    """Numbers `position` .. `position + count` of an endless series of shuffles of 0..length.
+
+    A function of its arguments alone, so a resumed run and every process of a distributed one draw the same.
+    """
+    numbers = np.arange(position, position + count)
+    rounds = numbers // length
+    shuffles = {r: np.random.default_rng([seed, int(r)]).permutation(length) for r in np.unique(rounds)}
+    return np.array([shuffles[r][n % length] for r, n in zip(rounds, numbers, strict=True)], dtype=np.int64)

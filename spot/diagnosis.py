@@ -1,0 +1,374 @@
+"""What mAP alone does not tell: recall, how far chance goes, and which errors cost most. Numpy only.
+
+Error types, sensitivity and false negatives are those of DETAD (Alwassel, Caba Heilbron, Escorcia, Ghanem, "Diagnosing
+Error in Temporal Action Detectors", ECCV 2018; thresholds and bins as in the authors' code). They use the normalized
+precision of Hoiem et al. (ECCV 2012), R N / (R N + FP), with R the recall and N the average number of segments per
+class, so that classes and buckets of unequal size compare; the mean over classes and tIoU of the AP that follows is
+called average mAP_N.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import trange
+
+from spot.evaluation import (
+    ACTIVITYNET_TIOU,
+    average_precision,
+    best_from_here,
+    class_pairs,
+    hits_of,
+    overlapping_pairs,
+    score_scene,
+)
+
+ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
+BACKGROUND_TIOU = 0.1  # below it a detection touches no action
+TOP_SPLITS = 10  # detections beyond the best 10 G of a class are not looked at
+MIN_PRECISION = 0.05  # a segment that is only found below this normalized precision counts as missed
+SIZES = ("XS", "S", "M", "L", "XL")
+# Upper edges of all bins but the last; a segment on an edge belongs to the smaller bin.
+BINS = {
+    "activitynet": {"coverage": (0.2, 0.4, 0.6, 0.8), "length": (30, 60, 120, 180), "instances": (1, 4, 8)},
+    "thumos14": {"coverage": (0.02, 0.04, 0.06, 0.08), "length": (3, 6, 12, 18), "instances": (1, 40, 80)},
+}
+
+
+# --- recall -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AverageRecall:
+    """AR@AN: recall (R, 100) and its mean over tIoU, average (100,), at `number` (100,) proposals per video on average.
+
+    area: the area under `average`, over the last number (so 0.99 at the very best, as in the official kit).
+    """
+
+    number: np.ndarray
+    recall: np.ndarray
+    average: np.ndarray
+    area: float
+
+
+def average_recall(scene, thresholds=ACTIVITYNET_TIOU, most=100):
+    """AR@AN of the ActivityNet proposal task, class-agnostic, AN from 1 to `most`.
+
+    As in the official kit, AN is an average over videos: each video gives the same share of its own proposals, rounded
+    down. Videos without a segment, and proposals elsewhere, are left out (the kit lets the latter change the share).
+    """
+    annotated = np.bincount(scene.gt_video, minlength=len(scene.videos)) > 0
+    available = np.bincount(scene.video, minlength=len(scene.videos)) * annotated  # proposals per video
+    num_videos = annotated.sum()
+    number = np.arange(1, most + 1).astype(float)
+    if not available.any():
+        return AverageRecall(number, np.zeros((len(thresholds), most)), np.zeros(most), 0.0)
+    share = most * num_videos / available.sum()
+    used = np.minimum((available * share).astype(int), available)
+    part = number / most * (most * num_videos / used.sum())
+    allowed = np.minimum((used[:, None] * part).astype(int), used[:, None])  # (videos, most)
+
+    rank = rank_in_group(scene.video, scene.scores, scene.entry)
+    detection, segment, tiou = overlapping_pairs(scene.video, scene.segments_sec, scene.gt_video, scene.gt_sec,
+                                                 min(thresholds))
+    recall = np.empty((len(thresholds), most))
+    for row, threshold in enumerate(thresholds):
+        near = tiou >= threshold
+        first_rank = np.full(len(scene.gt_sec), len(scene.scores))
+        np.minimum.at(first_rank, segment[near], rank[detection[near]])
+        recall[row] = (first_rank[:, None] < allowed[scene.gt_video]).mean(axis=0)
+    average = recall.mean(axis=0)
+    area = ((average[1:] + average[:-1]) / 2 * np.diff(number)).sum() / number[-1]
+    return AverageRecall(number, recall, average, float(area))
+
+
+def recall_at_top(result, times=(1, 5)):
+    """Recall at top-kx (OpenTAD, ActionFormer), (len(times), R), mean over classes.
+
+    Of a class with G segments in a video, the best k G detections there may find them, each as many as it likes.
+    """
+    scene = result.scene
+    group = scene.video * len(scene.classes) + scene.label
+    gt_group = scene.gt_video * len(scene.classes) + scene.gt_class
+    rank = rank_in_group(group, scene.scores, scene.entry)
+    detection, segment, tiou = class_pairs(scene, result.tiou_thresholds.min())
+    segments_in_group = np.bincount(gt_group)[gt_group[segment]]
+    recall = np.empty((len(times), len(result.tiou_thresholds)))
+    for row, k in enumerate(times):
+        for column, threshold in enumerate(result.tiou_thresholds):
+            finds = (tiou >= threshold) & (rank[detection] < k * segments_in_group)
+            found = np.zeros(len(scene.gt_sec), bool)
+            found[segment[finds]] = True
+            recall[row, column] = (np.bincount(scene.gt_class, weights=found) / scene.positives).mean()
+    return recall
+
+
+def rank_in_group(group, scores, entry):
+    """(P,) place of each detection in its group by descending score, from 0; ties in file order."""
+    order = np.lexsort((entry, -scores, group))
+    in_order = group[order]
+    rank = np.empty(len(group), int)
+    rank[order] = np.arange(len(group)) - np.searchsorted(in_order, in_order)
+    return rank
+
+
+def video_scores(result):
+    """(V,) how well each video is done by itself: its own AP, mean over its classes and tIoU; NaN without a segment."""
+    scene, num_classes = result.scene, len(result.classes)
+    group = scene.video * num_classes + scene.label
+    gt_group = scene.gt_video * num_classes + scene.gt_class
+    present, gt_index = np.unique(gt_group, return_inverse=True)
+    index = np.searchsorted(present, group)
+    index[index == len(present)] = 0
+    inside = np.flatnonzero(present[index] == group)
+    order = inside[np.lexsort((scene.entry[inside], -scene.scores[inside], index[inside]))]
+    ap = average_precision(result.matches[:, order] >= 0, result.counted[:, order], index[order], np.bincount(gt_index),
+                           interpolated=result.protocol != "thumos14").mean(axis=1)
+    video = present // num_classes
+    count = np.bincount(video, minlength=result.num_videos)
+    total = np.bincount(video, weights=ap, minlength=result.num_videos)
+    return np.divide(total, count, out=np.full(result.num_videos, np.nan), where=count > 0)
+
+
+# --- how far chance goes ----------------------------------------------------------------------------------------------
+
+
+def bootstrap(result, resamples=1000, seed=0):
+    """Average mAP (resamples,) on as many videos drawn with replacement: how much it depends on which videos there are.
+
+    Matching happens within a video, so it is reused: a video drawn w times gives its detections and segments the weight
+    w. Its copies tie, and the precision is read after the tie (for interpolated AP that is exact). A class that a
+    resample misses is left out of its mean. Detections in videos outside the ground truth keep weight 1.
+    Two results on the same ground truth with the same seed see the same resamples, so their difference is paired.
+    """
+    scene, generator = result.scene, np.random.default_rng(seed)
+    num_classes, num_thresholds = len(scene.classes), len(result.tiou_thresholds)
+    rows, hits, _ = hits_of(result.matches >= 0, result.counted, scene.label, scene.positives)
+    group = np.concatenate([threshold * num_classes + scene.label[hit] for threshold, hit in enumerate(hits)])
+    row, hit = np.concatenate(rows), np.concatenate(hits)
+    group_start = np.searchsorted(group, group)
+    class_start = np.searchsorted(scene.label, np.arange(num_classes))[scene.label[hit]]
+    hits_per_threshold = np.cumsum([len(part) for part in hits])[:-1]
+    all_count = result.counted.all()
+
+    samples = np.empty(resamples)
+    for index in trange(resamples, desc="bootstrap", disable=None, leave=False):
+        weight = np.ones(len(scene.videos), np.int32)
+        drawn = generator.integers(0, scene.num_videos, scene.num_videos)
+        weight[: scene.num_videos] = np.bincount(drawn, minlength=scene.num_videos)
+        positives = np.bincount(scene.gt_class, weights=weight[scene.gt_video], minlength=num_classes)
+        of_detection = weight[scene.video]
+        gain = _running_sum(of_detection[hit])
+        right = gain[1:] - gain[group_start]
+        if all_count:
+            so_far = _running_sum(of_detection)
+            number = so_far[hit + 1] - so_far[class_start]
+        else:
+            number = np.concatenate([
+                so_far[part + 1] - so_far[start] for counted, part, start in
+                zip(result.counted, hits, np.split(class_start, hits_per_threshold), strict=True)
+                for so_far in [_running_sum(of_detection * counted)]])
+        precision = right / np.maximum(number, 1)
+        if result.protocol != "thumos14":
+            precision = best_from_here(precision, group, row)
+        total = np.bincount(group, weights=precision * of_detection[hit], minlength=num_classes * num_thresholds)
+        present = positives > 0
+        samples[index] = (total.reshape(num_thresholds, num_classes)[:, present] / positives[present]).mean()
+    return samples
+
+
+def _running_sum(values):
+    """(M,) -> (M + 1,): the sum of all values before each place."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def interval(samples, estimate, level=0.95):
+    """Bounds (low, high) of the middle `level` of bootstrap samples, moved so that their mean is the estimate.
+
+    The move matters: interpolated AP takes the best of many precisions, so the AP of a resample is higher on average
+    than that of the videos themselves, often by more than the width of the interval.
+    """
+    low, high = estimate + np.quantile(samples - np.mean(samples), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+# --- which errors cost most -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Characteristic:
+    """Segments sorted into buckets by one property: names, how many, and what happens to them (NaN: bucket is empty).
+
+    mAP_N: (buckets,) average mAP_N on the segments of the bucket alone; missed: (buckets,) their false-negative rate
+    """
+
+    buckets: list
+    counts: np.ndarray
+    mAP_N: np.ndarray
+    missed: np.ndarray
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """profile: (10, 6) share of each error type among the detections of each split; removal_gains: {type: gain};
+    mAP_N: average mAP_N of all detections; characteristics: {name: Characteristic}; bins: name in BINS."""
+
+    profile: np.ndarray
+    removal_gains: dict
+    mAP_N: float
+    characteristics: dict
+    bins: str
+
+    def as_text(self):
+        """The diagnosis as a table in %."""
+        head = "".join(f"{name:>18}" for name in ERROR_TYPES)
+        lines = ["error types at tIoU 0.5, % of the detections of each split (G: segments of the class)"]
+        lines += [f"      {head}"]
+        lines += [f"{split + 1:>4}G " + "".join(f"{100 * share:18.1f}" for share in shares)
+                  for split, shares in enumerate(self.profile)]
+        lines += ["", "gain in average mAP_N, points, if one type were removed: "
+                  + ", ".join(f"{name} {100 * gain:.2f}" for name, gain in self.removal_gains.items())]
+        lines += [f"average mAP_N % {100 * self.mAP_N:.2f}; by bucket (bins of {self.bins}):"]
+        for name, found in self.characteristics.items():
+            rows = zip(found.buckets, found.counts, found.mAP_N, found.missed, strict=True)
+            for bucket, count, score, missed in rows:
+                lines.append(f"  {name:<10}{bucket:<12}{count:>8,} segments"
+                             + (f"  mAP_N {100 * score:6.2f}  missed {100 * missed:6.2f}" if count else ""))
+        return "\n".join(lines)
+
+
+def diagnose(result):
+    """All of DETAD that needs no extra annotation, as a `Diagnosis`."""
+    bins = choose_bins(result.scene)
+    return Diagnosis(
+        profile=false_positive_profile(result), removal_gains=removal_gains(result),
+        mAP_N=float(normalized_precision(result, result.matches >= 0, result.counted, result.scene.positives).mean()),
+        characteristics=characteristics(result, BINS[bins]), bins=bins,
+    )
+
+
+def error_types(scene, matches, threshold, nearest=None):
+    """(P,) index into ERROR_TYPES of every detection at one tIoU threshold; matches: (P,) of that threshold.
+
+    A detection that took a segment is a true positive. Else its nearest segment decides, the one of highest tIoU among
+    all classes of its video:   tIoU >= threshold: double detection if the label agrees, wrong label if not;
+    0.1 <= tIoU < threshold: localization if the label agrees, confusion if not;   less: background.
+    Where two segments are equally near, one whose label agrees decides (in THUMOS14 every CliffDiving is a Diving too).
+    """
+    best_tiou, agrees = nearest or nearest_segment(scene)
+    types = np.select(
+        [matches >= 0, (best_tiou >= threshold) & agrees, best_tiou >= threshold,
+         (best_tiou >= BACKGROUND_TIOU) & agrees, best_tiou >= BACKGROUND_TIOU],
+        [ERROR_TYPES.index(name) for name in ERROR_TYPES[:-1]], ERROR_TYPES.index("background"))
+    return types
+
+
+def nearest_segment(scene):
+    """Of the segment of highest tIoU in each detection's video: that tIoU (P,), and whether the label agrees (P,)."""
+    detection, segment, tiou = overlapping_pairs(scene.video, scene.segments_sec, scene.gt_video, scene.gt_sec,
+                                                 BACKGROUND_TIOU)
+    agrees = scene.label[detection] == scene.gt_class[segment]
+    order = np.lexsort((agrees, tiou, detection))  # the last of each detection is its nearest
+    best_tiou, best_agrees = np.zeros(len(scene.scores)), np.zeros(len(scene.scores), bool)
+    best_tiou[detection[order]] = tiou[order]
+    best_agrees[detection[order]] = agrees[order]
+    return best_tiou, best_agrees
+
+
+def split_of(scene):
+    """(P,) which G detections of its class each belongs to, from 0: 0 for the best G, 1 for the next G, ..."""
+    class_start = np.searchsorted(scene.label, np.arange(len(scene.classes)))
+    rank = np.arange(len(scene.label)) - class_start[scene.label]
+    return rank // scene.positives[scene.label]
+
+
+def false_positive_profile(result, threshold=0.5):
+    """Share of each error type (10, 6) among the best G detections of each class, the next G, ... up to 10 G."""
+    scene = result.scene
+    _, matches, counted = score_scene(scene, np.array([threshold]), result.protocol)
+    split, types = split_of(scene), error_types(scene, matches[0], threshold)
+    seen = (split < TOP_SPLITS) & counted[0]
+    size = TOP_SPLITS * len(ERROR_TYPES)
+    counts = np.bincount(split[seen] * len(ERROR_TYPES) + types[seen], minlength=size).reshape(TOP_SPLITS, -1)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def removal_gains(result):
+    """{error type: gain in average mAP_N} if its detections were not there, among the best 10 G of each class."""
+    scene, right = result.scene, result.matches >= 0
+    seen = result.counted & (split_of(scene) < TOP_SPLITS)
+    nearest = nearest_segment(scene)
+    types = np.stack([error_types(scene, matches, threshold, nearest)
+                      for matches, threshold in zip(result.matches, result.tiou_thresholds, strict=True)])
+    base = normalized_precision(result, right, seen, scene.positives).mean()
+    return {name: float(normalized_precision(result, right, seen & (types != index), scene.positives).mean() - base)
+            for index, name in enumerate(ERROR_TYPES) if index}
+
+
+def normalized_precision(result, right, counted, positives):
+    """AP_N (K, R), interpolated; NaN for a class without positives."""
+    normalizer = len(result.scene.gt_sec) / len(result.scene.classes)
+    return average_precision(right, counted, result.scene.label, positives, normalizer=normalizer)
+
+
+def characteristics(result, bins):
+    """{name: Characteristic} by coverage (segment / video), length and instances of the class in the video.
+
+    On a bucket's segments alone: detections that took a segment of another bucket are left out, all wrong ones stay.
+    (In the authors' code, detections left out at one tIoU stay out at all later ones; here each tIoU stands alone.)
+    A segment is missed where no detection takes it, or only one at a normalized precision of 0.05 or less.
+    """
+    scene, right = result.scene, result.matches >= 0
+    found = found_segments(result)
+    table = {}
+    for name, values in segment_properties(scene).items():
+        bucket_of = np.searchsorted(bins[name], values, "left")
+        buckets = bucket_names(bins[name])
+        counts = np.bincount(bucket_of, minlength=len(buckets))
+        scores, missed = np.full(len(buckets), np.nan), np.full(len(buckets), np.nan)
+        for bucket in np.flatnonzero(counts):
+            inside = bucket_of == bucket
+            in_bucket = inside[result.matches]  # of no meaning where matches is -1
+            positives = np.bincount(scene.gt_class[inside], minlength=len(scene.classes))
+            ap = normalized_precision(result, right & in_bucket, result.counted & (in_bucket | ~right), positives)
+            scores[bucket] = np.nanmean(ap)
+            missed[bucket] = 1 - found[:, inside].mean()
+        table[name] = Characteristic(buckets, counts, scores, missed)
+    return table
+
+
+def segment_properties(scene):
+    """{name: (N,)}: coverage (where durations are known), length in seconds, instances of its class in its video."""
+    length = scene.gt_sec[:, 1] - scene.gt_sec[:, 0]
+    group = scene.gt_video * len(scene.classes) + scene.gt_class
+    properties = {"length": length, "instances": np.bincount(group)[group]}
+    coverage = length / scene.durations_sec[scene.gt_video]
+    return properties if np.isnan(coverage).any() else {"coverage": coverage, **properties}
+
+
+def found_segments(result):
+    """(R, N) segments that some detection takes at a normalized precision above 0.05."""
+    normalizer = len(result.scene.gt_sec) / len(result.scene.classes)
+    found = np.zeros((len(result.tiou_thresholds), len(result.scene.gt_sec)), bool)
+    parts = hits_of(result.matches >= 0, result.counted, result.scene.label, result.scene.positives, normalizer)
+    for row, (_, hit, precision) in enumerate(zip(*parts, strict=True)):
+        found[row, result.matches[row, hit[precision > MIN_PRECISION]]] = True
+    return found
+
+
+def choose_bins(scene):
+    """DETAD's bins for THUMOS14 where half of the segments cover less than a tenth of their video, else ActivityNet's.
+
+    Without durations: where half of the segments are shorter than 15 s.
+    """
+    properties = segment_properties(scene)
+    is_short = (np.median(properties["coverage"]) < 0.1 if "coverage" in properties
+                else np.median(properties["length"]) < 15)
+    return "thumos14" if is_short else "activitynet"
+
+
+def bucket_names(edges):
+    """Upper edges -> 'XS ≤0.2', ..., 'XL >0.8'."""
+    upper = [f"{size} ≤{edge:g}" for size, edge in zip(SIZES, edges, strict=False)]
+    return [*upper, f"{SIZES[len(edges)]} >{edges[-1]:g}"]

@@ -1,0 +1,310 @@
+"""One epoch of each stage: the pretext stage, and training on labels and pseudo labels. The losses meet here."""
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from spot import augment, pretext
+from spot.boundary import boundary_loss
+from spot.datasets import draw
+from spot.files import SpotError
+from spot.losses import class_loss, class_probabilities, mask_loss, pooled_class_logits, weighted_mean
+from spot.pseudo_labels import make_pseudo_labels
+from spot.targets import make_targets
+
+# Background rows must be quiet, but there are more of them than foreground rows.
+BACKGROUND_ROW_WEIGHT = 0.3
+GRADIENT_NORM = 1.0
+WARMUP_STEPS = 30
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strong the student's view is; the YAML's `augment` section says what each value means."""
+
+    zoom: float = 0.3
+    noise: float = 0.3
+    channel_dropout: float = 0.1
+    snippet_masking: float = 0.1
+    mix: float = 0.0
+
+
+@dataclass(frozen=True)
+class SemiSupervision:
+    """Where pseudo labels come from and how far they are trusted; the YAML's `semi` section says what each means."""
+
+    method: str = "ema"
+    class_threshold: float = 0.6
+    mask_threshold: float = 0.5
+    ema_decay: float = 0.99
+    weight: float = 1.0
+    burn_in: float = 0.4
+    ramp: float = 0.2
+
+
+@dataclass(frozen=True)
+class PretextTasks:
+    """Weights of the three pretext tasks and their sizes; the YAML's `pretext` section says what each means."""
+
+    random_foreground: float = 1.0
+    temporal_order: float = 0.5
+    reconstruction: float = 0.5
+    dropped: float = 0.3
+
+
+def make_teacher(model, decay):
+    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n))."""
+
+    def average(teacher_value, student_value, updates):
+        kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        return teacher_value * kept + student_value * (1 - kept)
+
+    teacher = AveragedModel(model, avg_fn=average, use_buffers=True)
+    for parameter in teacher.parameters():
+        parameter.requires_grad_(False)
+    return teacher.eval()
+
+
+def make_optimizer(model, kind, learning_rate, weight_decay):
+    """AdamW without decay on biases and norms, or the published Adam."""
+    if kind == "adam":
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    free = [p for p in model.parameters() if p.dim() <= 1]
+    return torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay},
+                              {"params": free, "weight_decay": 0.0}], lr=learning_rate)
+
+
+def learning_rate_share(schedule, step, total_steps, steps_per_epoch):
+    """The share of the base learning rate at a step: `cosine` with a short warm-up, or `step` (x 0.2 per 10 epochs)."""
+    if schedule == "step":
+        return 0.2 ** (step // steps_per_epoch // 10)
+    warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(total_steps // 10, 1)))
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / total_steps, 1))))
+
+
+class Trainer:
+    """The state of a training run and its epochs.
+
+    model: model.Spot on its device; labeled, unlabeled: datasets.SnippetDataset (unlabeled may be None)
+    weights: {loss name: weight}; the step, not the wall clock, decides what is drawn, so that a run can be repeated
+    """
+
+    def __init__(self, model, labeled, unlabeled, weights, augmentation, semi, tasks, *, batch_size, unlabeled_ratio,
+                 steps_per_epoch, pretrain_epochs, epochs, learning_rate, weight_decay, optimizer="adamw",
+                 schedule="cosine", seed=0, amp="none"):
+        self.model, self.labeled, self.unlabeled = model, labeled, unlabeled
+        self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
+        self.batch_size = batch_size
+        self.unlabeled_size = round(batch_size * unlabeled_ratio) if unlabeled else 0
+        self.steps_per_epoch = steps_per_epoch or math.ceil(len(labeled) / batch_size)
+        self.pretrain_epochs, self.epochs = pretrain_epochs, epochs
+        self.schedule, self.learning_rate, self.seed = schedule, learning_rate, seed
+        self.device = next(model.parameters()).device
+        self.amp = amp
+        self.teacher = make_teacher(model, semi.ema_decay)
+        self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
+        self.optimizer = self._new_optimizer()
+
+    def start_stage(self):
+        """A fresh optimizer and a teacher that starts from the model."""
+        self.optimizer = self._new_optimizer()
+        self.teacher = make_teacher(self.model, self.semi.ema_decay)
+
+    def state(self):
+        """Everything that a resumed run needs, as plain values and tensors; see `load_state`."""
+        return {"model": self.model.state_dict(), "teacher": self.teacher.state_dict(),
+                "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, content):
+        """Go on from `state()`; returns the other entries of the checkpoint."""
+        self.model.load_state_dict(content["model"])
+        self.teacher.load_state_dict(content["teacher"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        return {key: content[key] for key in content if key not in ("model", "teacher", "optimizer")}
+
+    def pretext_epoch(self, epoch):
+        """One epoch of the pretext stage, on all training videos; the class head is frozen. Returns a log record."""
+        self.model.class_head.requires_grad_(False)
+        record = self._epoch("pretext", epoch, self.pretrain_epochs, self._pretext_step)
+        self.model.class_head.requires_grad_(True)
+        return record
+
+    def train_epoch(self, epoch):
+        """One epoch on labels and, past the burn-in, pseudo labels. Returns a log record."""
+        return self._epoch("train", epoch, self.epochs, self._train_step)
+
+    def _epoch(self, stage, epoch, epochs, step_losses):
+        self.model.train()
+        total_steps = epochs * self.steps_per_epoch
+        begin = time.perf_counter()
+        sums, kept, kept_steps = {}, 0.0, 0
+        bar = tqdm(range(self.steps_per_epoch), desc=f"{stage} {epoch + 1}/{epochs}", unit="step", disable=None)
+        for number in bar:
+            step = epoch * self.steps_per_epoch + number
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate * learning_rate_share(self.schedule, step, total_steps,
+                                                                       self.steps_per_epoch)
+            # The step alone decides dropout and augmentation: a resumed run draws what an uninterrupted one would.
+            stage_seed = self.seed * 2 + (stage == "train")
+            torch.manual_seed(stage_seed * 1_000_003 + step)
+            generator = torch.Generator().manual_seed(stage_seed * 1_000_003 + step)
+            losses, kept_share, names = step_losses(step, total_steps, generator)
+            total = sum(losses.values())
+            self._refuse_non_finite(total, losses, names, stage, epoch)
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+            self.optimizer.step()
+            self.teacher.update_parameters(self.model)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+            if kept_share is not None:
+                kept, kept_steps = kept + kept_share, kept_steps + 1
+        return {"stage": stage, "epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch,
+                "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(time.perf_counter() - begin, 3),
+                "loss": {name: float(value) / self.steps_per_epoch for name, value in sums.items()},
+                "kept_share": float(kept) / kept_steps if kept_steps else None, "holdout_mAP": None}
+
+    def _refuse_non_finite(self, total, losses, names, stage, epoch):
+        if not torch.isfinite(total):
+            broken = [name for name, value in losses.items() if not torch.isfinite(value)]
+            raise SpotError(f"{stage} epoch {epoch + 1}: the loss {', '.join(broken)} is not finite for the videos "
+                            f"{', '.join(names)}; check their features or lower training.learning_rate")
+
+    def _autocast(self):
+        if self.amp == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _forward(self, model, features, valid):
+        """The model's outputs in float32, whatever precision it ran in; features are standardized already."""
+        with self._autocast():
+            outputs = model.from_standardized(features, valid)
+        return {key: value.float() for key, value in outputs.items()}
+
+    def _draw(self, dataset, count, step, generator, stream):
+        """The next `count` sequences of a dataset: standardized features, the rest as `SnippetDataset.batch` gives."""
+        indices = draw(len(dataset), count, step * count, self.seed * 10 + stream)
+        batch = dataset.batch(indices, torch.rand(count, generator=generator).numpy())
+        batch["features"] = self.model.standardize(batch["features"], batch["valid"])
+        batch["names"] = dataset.names_of(indices)
+        return batch
+
+    def _strong(self, batch, generator):
+        """The student's view of a batch: (view, features, valid)."""
+        features, valid = batch["features"], batch["valid"]
+        view = augment.random_view(len(features), features.shape[-1], self.augmentation.zoom, generator)
+        moved = augment.resample(features, view)
+        seen = augment.resample(valid[:, None].to(moved.dtype), view)[:, 0] > 0.5
+        moved = augment.perturb(moved, self.augmentation.noise, self.augmentation.channel_dropout,
+                                self.augmentation.snippet_masking, generator)
+        return view, augment.mix(moved, self.augmentation.mix, generator) * seen[:, None], seen
+
+    def _supervised(self, outputs, class_targets, mask_targets, class_weights, row_weights, valid):
+        """Class, instance and mask losses of one kind of targets."""
+        activation = self.model.class_activation
+        inside = (class_targets[:, -1] < 0.5).to(valid.dtype)
+        rows = row_weights * (inside + BACKGROUND_ROW_WEIGHT * (1 - inside))
+        pooled = pooled_class_logits(outputs["class_logits"], mask_targets * valid[:, None])
+        return {"class": class_loss(outputs["class_logits"], class_targets, class_weights, activation),
+                "instance": class_loss(pooled, class_targets, class_weights * inside, activation),
+                "mask": mask_loss(outputs["mask_logits"], mask_targets, rows, valid)}
+
+    def _train_step(self, step, total_steps, generator):
+        labeled = self._draw(self.labeled, self.batch_size, step, generator, stream=0)
+        view, features, valid = self._strong(labeled, generator)
+        segments, labels = augment.move_segments(labeled["segments"], labeled["labels"], view, features.shape[-1])
+        class_targets, mask_targets = make_targets(segments, labels, self.model.num_classes, features.shape[-1])
+        size, names, pseudo = len(features), labeled["names"], None
+        unlabeled_weight = self._unlabeled_weight(step / total_steps)
+        if unlabeled_weight > 0:
+            unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
+            names = names + unlabeled["names"]
+            pseudo, more, more_valid = self._pseudo_label(unlabeled, generator)
+            features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
+        everything = self._forward(self.model, features, valid)
+        valid = valid.to(everything["masks"].dtype)
+
+        outputs = {key: value[:size] for key, value in everything.items()}
+        losses = self._supervised(outputs, class_targets, mask_targets, valid[:size], valid[:size], valid[:size])
+        losses |= self._label_free(everything, features, valid)
+        losses = {name: self.weights[name] * value for name, value in losses.items() if self.weights[name] > 0}
+        if pseudo is None:
+            return losses, None, names
+        outputs = {key: value[size:] for key, value in everything.items()}
+        found = self._supervised(outputs, pseudo.class_targets, pseudo.mask_targets, pseudo.class_weights,
+                                 pseudo.row_weights, valid[size:])
+        for name, value in found.items():
+            if self.weights[name] > 0:
+                losses[f"unlabeled_{name}"] = unlabeled_weight * self.weights[name] * value
+        return losses, pseudo.kept_share, names
+
+    def _unlabeled_weight(self, progress):
+        """0 during the burn-in on labels alone, then a linear ramp to the full weight. progress: 0..1 of the steps."""
+        if self.unlabeled is None or self.semi.method == "none" or progress < self.semi.burn_in:
+            return 0.0
+        return self.semi.weight * min(1.0, (progress - self.semi.burn_in + 1e-9) / max(self.semi.ramp, 1e-9))
+
+    def _pseudo_label(self, unlabeled, generator):
+        """Pseudo labels from the weak view (the sequence as it is), and the strong view that the student gets."""
+        labeler = self.teacher.module if self.semi.method == "ema" else self.model
+        labeler.eval()
+        with torch.no_grad():
+            outputs = self._forward(labeler, unlabeled["features"], unlabeled["valid"])
+        self.model.train()
+        view, features, valid = self._strong(unlabeled, generator)
+        pseudo = make_pseudo_labels(outputs, unlabeled["valid"], view, self.model.class_activation,
+                                    self.semi.class_threshold, self.semi.mask_threshold)
+        return pseudo, features, valid
+
+    def _label_free(self, outputs, features, valid):
+        """The losses that need no labels, on labeled and unlabeled sequences alike."""
+        losses = {}
+        probability = class_probabilities(outputs["class_logits"], self.model.class_activation)
+        foreground = 1 - probability[:, -1]
+        if self.weights["boundary"] > 0:
+            losses["boundary"] = boundary_loss(outputs["embedding"], foreground, outputs["masks"], valid > 0)
+        if self.weights["consistency"] > 0:
+            own = outputs["masks"].diagonal(dim1=1, dim2=2)  # snippet t as snippet t sees it
+            losses["consistency"] = weighted_mean((foreground - own).square(), valid)
+        if self.weights["reconstruction"] > 0:
+            losses["reconstruction"] = pretext.reconstruction_loss(self.model.reconstruct(outputs["embedding"]),
+                                                                   features, valid)
+        return losses
+
+    def _pretext_step(self, step, total_steps, generator):
+        # Labeled and unlabeled videos as often as there are of each.
+        pools = [pool for pool in (self.labeled, self.unlabeled) if pool is not None]
+        size = self.batch_size
+        share = [round(size * len(pool) / sum(map(len, pools))) for pool in pools]
+        share[0] = max(size - sum(share[1:]), 1)
+        batches = [self._draw(pool, count, step, generator, stream=2 + number)
+                   for number, (pool, count) in enumerate(zip(pools, share, strict=True)) if count]
+        features, valid = (torch.cat([batch[key] for batch in batches]) for key in ("features", "valid"))
+        names = [name for batch in batches for name in batch["names"]]
+        batch, _, length = features.shape
+        seen, losses = valid.to(features.dtype), {}
+        if self.tasks.random_foreground > 0:
+            segments, labels = (x.to(self.device) for x in pretext.random_segments(batch, length, generator))
+            targets, mask_targets = make_targets(segments, labels, 1, length)
+            kept = pretext.keep_foreground(features, targets[:, 0])
+            outputs = self._forward(self.model, augment.perturb(kept, self.augmentation.noise, 0, 0, generator), valid)
+            losses["random_foreground"] = self.tasks.random_foreground * pretext.random_foreground_loss(
+                outputs["mask_logits"], mask_targets, seen)
+        if self.tasks.temporal_order > 0:
+            shuffled, order = pretext.shuffle_chunks(features, self.model.order_head.chunks, generator)
+            outputs = self._forward(self.model, shuffled, valid[:, : shuffled.shape[-1]])
+            losses["temporal_order"] = self.tasks.temporal_order * pretext.order_loss(
+                self.model.order_head(outputs["embedding"]), order, valid.all(1))
+        if self.tasks.reconstruction > 0:
+            dropped = pretext.drop_features(features, self.tasks.dropped, generator)
+            outputs = self._forward(self.model, dropped, valid)
+            losses["reconstruction"] = self.tasks.reconstruction * pretext.reconstruction_loss(
+                self.model.reconstruct(outputs["embedding"]), features, seen)
+        return losses, None, names

@@ -1,0 +1,571 @@
+"""Mean average precision of detections, exactly as the field's kits compute it. Numpy only.
+
+Protocols
+- `activitynet` (default), the official kit of the ActivityNet challenge: the detections of a class, pooled over all
+  videos, are taken in descending score; each takes the still free segment of its video and class with the highest
+  tIoU, and is right if that is >= the threshold. AP is interpolated (VOC 2011: precision at a recall is the best
+  precision at that recall or beyond, summed over every step of recall). Duplicate annotations stay and count.
+- The same with `drop_duplicates=True`, the rule of OpenTAD and ActionFormer: of segments with one label whose starts
+  and whose ends lie within 1e-3 s of each other in a video, the first stays.
+- `thumos14`, the toolkit of the THUMOS14 challenge (TH14evaldet, its later release): it goes through the segments, in
+  file order, and each takes the still free detection of highest tIoU, which must be > the threshold. A detection that
+  took nothing and overlaps a segment marked Ambiguous, however little, is left out. AP is the sum of the precisions at
+  each right detection over the number of segments, not interpolated. (Its first release read the precision at eleven
+  recalls.)
+
+Where the kits leave something open or differ, here
+- ties, of scores and of tIoU, go to what stands first in the file. The kits sort by an unstable sort.
+- every video of the subset counts. A detection in a video that is not among them is wrong, as in the official kit
+  (OpenTAD and ActionFormer only ever feed videos that are). Where the official kit blocks videos, it drops their
+  detections too: so does `thumos_variant`.
+- a label without a segment in the subset has no AP; its detections are counted and left out. OpenTAD and
+  ActionFormer do the same, the official kit ends with an error.
+- a class without a detection has AP 0, as in the official kit.
+"""
+
+import itertools
+import math
+import numbers
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spot.annotations import Video, read_annotations
+from spot.files import SpotError, read_json
+
+ACTIVITYNET_TIOU = np.linspace(0.5, 0.95, 10)
+THUMOS14_TIOU = np.linspace(0.3, 0.7, 5)
+PROTOCOLS = ("activitynet", "thumos14")
+# THUMOS14 test has 213 videos. 0001292 holds Ambiguous segments only; in 0000270 most segments end after the video;
+# the features of 0001496 are missing from a widespread download.
+THUMOS_VARIANTS = {
+    210: ("0000270", "0001292", "0001496"),  # AFSD, G-TAD
+    211: ("0000270", "0001292"),  # OpenTAD
+    212: ("0001292",),  # ActionFormer
+}
+PAIRS_AT_ONCE = 4_000_000  # bounds the memory of one step of `overlapping_pairs` to some 300 MB
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A detections file as columns, in file order: P detections in U videos.
+
+    video_ids: U ids as written; video: (P,) index into them; labels: P names; segments_sec: (P, 2); scores: (P,)
+    class_scores: the external video classifier that the file names, or None
+    missing_features: ids of videos without a feature file, None where the file does not tell
+    num_dropped: entries that `lenient` dropped
+    """
+
+    video_ids: list
+    video: np.ndarray
+    labels: list
+    segments_sec: np.ndarray
+    scores: np.ndarray
+    class_scores: object
+    missing_features: list | None
+    num_dropped: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Ground truth and detections of one subset as arrays: V videos, K classes, N segments, P detections.
+
+    videos: V names, then those of predicted videos that are not in the ground truth; durations_sec: (V,), NaN unknown
+    gt_video, gt_class: (N,); gt_sec: (N, 2), in file order; ambiguous_video: (M,); ambiguous_sec: (M, 2)
+    video, label: (P,); segments_sec: (P, 2); scores: (P,); entry: (P,) place in the file
+    Detections stand by class, then by descending score, ties in file order: within a class the lower index goes first.
+    """
+
+    videos: list
+    durations_sec: np.ndarray
+    classes: list
+    gt_video: np.ndarray
+    gt_class: np.ndarray
+    gt_sec: np.ndarray
+    ambiguous_video: np.ndarray
+    ambiguous_sec: np.ndarray
+    video: np.ndarray
+    label: np.ndarray
+    segments_sec: np.ndarray
+    scores: np.ndarray
+    entry: np.ndarray
+
+    @property
+    def num_videos(self):
+        return len(self.durations_sec)
+
+    @property
+    def positives(self):
+        """(K,) segments per class."""
+        return np.bincount(self.gt_class, minlength=len(self.classes))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_detections` found; `result["mAP"]` works like `result.mAP`. Every measure is in 0..1.
+
+    ap: (K, R) average precision of each class at each of the R tIoU thresholds; mAP: (R,); average_mAP: float
+    whole_video_mAP (R,), whole_video_average_mAP: the baseline of `whole_video`, None where durations are missing
+    num_predictions: detections in the file; num_unknown_videos, num_unknown_video_predictions: of videos that are not
+    in the subset (they count as wrong); unknown_labels: {label: detections} (left out)
+    num_toggled_ids: video ids that matched only after a leading `v_` was removed or added
+    matches: (R, P) the segment that each detection took, -1 none; counted: (R, P) False where a detection is left out
+    """
+
+    classes: list
+    tiou_thresholds: np.ndarray
+    ap: np.ndarray
+    whole_video_mAP: np.ndarray | None
+    num_videos: int
+    num_segments: int
+    num_predictions: int
+    num_unknown_videos: int
+    num_unknown_video_predictions: int
+    unknown_labels: dict
+    num_toggled_ids: int
+    num_duplicates_dropped: int
+    protocol: str
+    predictions: Predictions
+    scene: Scene
+    matches: np.ndarray
+    counted: np.ndarray
+
+    @property
+    def mAP(self):
+        return self.ap.mean(axis=0)
+
+    @property
+    def average_mAP(self):
+        return float(self.ap.mean())
+
+    @property
+    def whole_video_average_mAP(self):
+        return None if self.whole_video_mAP is None else float(self.whole_video_mAP.mean())
+
+    @property
+    def num_missing_features(self):
+        """Videos of the subset without a feature file at inference; None where the detections file does not tell."""
+        if self.predictions.missing_features is None:
+            return None
+        missing = {str(name).removeprefix("v_") for name in self.predictions.missing_features}
+        return len(missing.intersection(self.scene.videos[: self.num_videos]))
+
+    def __getitem__(self, name):
+        return getattr(self, name)
+
+
+def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIVITYNET_TIOU, *, protocol="activitynet",
+                        drop_duplicates=False, thumos_variant=None, lenient=False, info_path=None):
+    """Mean average precision of the detections on every video of `subset`.
+
+    ground_truth:    a path or dict of any format that `spot.annotations` reads (info_path: its video_info csv), or
+                     a list of `Video`
+    predictions:     a path or dict {"results": {video: [{"label", "score", "segment": [start_sec, end_sec]}]}}, or
+                     `Predictions`; ids match with or without a leading `v_`
+    subset:          compared in lower case
+    tiou_thresholds: (R,) in (0, 1]
+    protocol, drop_duplicates: see the module
+    thumos_variant:  210, 211 or 212 videos of the THUMOS14 test set, None: all
+    lenient:         drop and count broken detections instead of raising SpotError
+    Returns an `Evaluation`.
+    """
+    thresholds = check_thresholds(tiou_thresholds)
+    if protocol not in PROTOCOLS:
+        raise SpotError(f"protocol {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    if not isinstance(predictions, Predictions):
+        predictions = read_predictions(predictions, lenient)
+    if not (isinstance(ground_truth, list) and all(isinstance(video, Video) for video in ground_truth)):
+        ground_truth = read_annotations(ground_truth, info_path=info_path)
+    videos, blocked = choose_videos(ground_truth, subset, thumos_variant)
+    scene, counts = build_scene(videos, predictions, blocked, drop_duplicates)
+    ap, matches, counted = score_scene(scene, thresholds, protocol)
+    baseline = whole_video(scene)
+    baseline_mAP = None if baseline is None else score_scene(baseline, thresholds, protocol)[0].mean(axis=0)
+    return Evaluation(
+        classes=scene.classes, tiou_thresholds=thresholds, ap=ap, whole_video_mAP=baseline_mAP,
+        num_videos=scene.num_videos, num_segments=len(scene.gt_sec), num_predictions=len(predictions.scores),
+        protocol=protocol, predictions=predictions, scene=scene, matches=matches, counted=counted, **counts,
+    )
+
+
+def check_thresholds(tiou_thresholds):
+    """The thresholds as a float array (R,); SpotError where one is not in (0, 1]."""
+    thresholds = np.asarray(tiou_thresholds, float).reshape(-1)
+    if not len(thresholds) or not ((thresholds > 0) & (thresholds <= 1)).all():
+        raise SpotError(f"tIoU thresholds {thresholds.tolist()} must be numbers above 0, at most 1")
+    return thresholds
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_predictions(source, lenient=False):
+    """A detections file (path or dict) as `Predictions`.
+
+    A broken entry raises SpotError with the video and the entry; with `lenient` it is dropped and counted.
+    """
+    is_path = isinstance(source, str | os.PathLike)
+    data, name = (read_json(source), str(source)) if is_path else (source, "predictions")
+    results = data.get("results") if isinstance(data, dict) else None
+    if not isinstance(results, dict):
+        raise SpotError(f"{name}: has no 'results'; expected {{\"results\": {{video: [{{label, score, segment}}]}}}}")
+    for video, entries in results.items():
+        if not isinstance(entries, list):
+            raise SpotError(f"{name}: video {video!r} holds {type(entries).__name__}, expected a list of detections")
+
+    num_dropped = 0
+    if (columns := _fast_columns(results)) is None:
+        results, num_dropped = _sound_entries(results, name, lenient)
+        columns = _columns(results)
+    external = data.get("external_data")
+    missing = data.get("missing_features")
+    return Predictions(
+        list(results), np.repeat(np.arange(len(results)), [len(entries) for entries in results.values()]), *columns,
+        class_scores=external.get("class_scores") if isinstance(external, dict) else None,
+        missing_features=missing if isinstance(missing, list) else None, num_dropped=num_dropped,
+    )
+
+
+def _columns(results):
+    """Labels, segments (P, 2) and scores (P,) of entries that are known to be sound."""
+    entries = list(itertools.chain.from_iterable(results.values()))
+    segments = np.array([entry["segment"] for entry in entries], float).reshape(-1, 2)
+    return [entry["label"] for entry in entries], segments, np.array([entry["score"] for entry in entries], float)
+
+
+def _fast_columns(results):
+    """`_columns`, or None where any entry is not plainly sound; a whole column at a time, so that it costs little."""
+    entries = list(itertools.chain.from_iterable(results.values()))
+    try:
+        labels, raw_scores = [entry["label"] for entry in entries], [entry["score"] for entry in entries]
+        raw_segments = [entry["segment"] for entry in entries]
+        numbers_ = itertools.chain(raw_scores, itertools.chain.from_iterable(raw_segments))
+        plain = set(map(type, numbers_)) <= {int, float} and set(map(type, labels)) <= {str}
+        if not plain or set(map(len, raw_segments)) - {2}:
+            return None
+        segments = np.fromiter(itertools.chain.from_iterable(raw_segments), float).reshape(-1, 2)
+        scores = np.array(raw_scores, float)
+    except (KeyError, TypeError, OverflowError):
+        return None
+    sound = np.isfinite(segments).all() and np.isfinite(scores).all() and (segments[:, 1] > segments[:, 0]).all()
+    return (labels, segments, scores) if sound else None
+
+
+def _sound_entries(results, name, lenient):
+    """The results without their broken entries, and how many those were; not `lenient`: SpotError at the first one."""
+    sound, num_dropped = {}, 0
+    for video, entries in results.items():
+        faults = [_fault(entry) for entry in entries]
+        for index, fault in enumerate(faults):
+            if fault and not lenient:
+                raise SpotError(f"{name}: video {video!r}, entry {index}: {fault}; --lenient drops such entries")
+        sound[video] = [entry for entry, fault in zip(entries, faults, strict=True) if not fault]
+        num_dropped += len(entries) - len(sound[video])
+    return sound, num_dropped
+
+
+def _fault(entry):
+    """What is wrong with one detection, or None."""
+    if not isinstance(entry, dict):
+        return f"{_short(entry)} is not an object with label, score and segment"
+    if missing := [key for key in ("label", "score", "segment") if key not in entry]:
+        return f"has no {missing[0]!r}"
+    label, score, segment = entry["label"], entry["score"], entry["segment"]
+    if not isinstance(label, str):
+        return f"label {_short(label)} is not text"
+    if not _is_finite_number(score):
+        return f"score {_short(score)} is not a finite number"
+    if not isinstance(segment, list | tuple | np.ndarray) or len(segment) != 2:
+        return f"segment {_short(segment)} is not [start, end]"
+    if not all(_is_finite_number(time) for time in segment):
+        return f"segment {_short(segment)} holds something that is not a finite number"
+    if float(segment[1]) <= float(segment[0]):
+        return f"segment {_short(segment)} ends at or before its start"
+    return None
+
+
+def _is_finite_number(value):
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer too long for a float
+        return False
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def choose_videos(videos, subset, thumos_variant=None):
+    """The videos of `subset`, and the set of names that `thumos_variant` blocks."""
+    chosen = [video for video in videos if video.subset == subset.lower()]
+    if not chosen:
+        names = ", ".join(sorted({video.subset or "(none)" for video in videos})) or "no video at all"
+        raise SpotError(f"the ground truth has no video of subset {subset!r}; it holds {names}")
+    if thumos_variant is None:
+        return chosen, set()
+    if thumos_variant not in THUMOS_VARIANTS:
+        raise SpotError(f"THUMOS14 variant {thumos_variant} is unknown; choose 210, 211 or 212")
+    blocked = {f"video_test_{number}" for number in THUMOS_VARIANTS[thumos_variant]}
+    return [video for video in chosen if video.name not in blocked], blocked
+
+
+def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False):
+    """Arrays of the ground truth `videos` and their detections.
+
+    blocked: names of videos whose detections are dropped too
+    Returns the `Scene` and the counts of an `Evaluation`.
+    """
+    num_segments = sum(len(video.labels) for video in videos)
+    if drop_duplicates:
+        videos = [_without_duplicates(video) for video in videos]
+    if not (gt_labels := [label for video in videos for label in video.labels]):
+        raise SpotError("the ground truth of this subset has no segment, so there is nothing to measure")
+    classes = sorted(set(gt_labels))
+    class_index = {label: index for index, label in enumerate(classes)}
+    names, video_index, num_toggled_ids = _match_ids([video.name for video in videos], predictions.video_ids)
+
+    video = video_index[predictions.video]
+    label = np.array([class_index.get(name, -1) for name in predictions.labels], int)
+    is_blocked = np.array([name in blocked for name in names], bool)[video]
+    unknown_labels = np.array(predictions.labels, object)[(label < 0) & ~is_blocked]
+    keep = np.flatnonzero((label >= 0) & ~is_blocked)
+    order = keep[np.lexsort((-predictions.scores[keep], label[keep]))]  # stable, so ties stay in file order
+
+    scene = Scene(
+        videos=names, classes=classes,
+        durations_sec=np.array([video.duration_sec if video.duration_sec else np.nan for video in videos], float),
+        gt_video=np.repeat(np.arange(len(videos)), [len(video.labels) for video in videos]),
+        gt_class=np.array([class_index[label] for label in gt_labels]),
+        gt_sec=np.concatenate([_segments(video.segments_sec) for video in videos]),
+        ambiguous_video=np.repeat(np.arange(len(videos)), [len(_segments(video.ambiguous_sec)) for video in videos]),
+        ambiguous_sec=np.concatenate([_segments(video.ambiguous_sec) for video in videos]),
+        video=video[order], label=label[order], segments_sec=predictions.segments_sec[order],
+        scores=predictions.scores[order], entry=order,
+    )
+    is_unknown = (video >= len(videos)) & ~is_blocked
+    return scene, {
+        "num_unknown_videos": sum(name not in blocked for name in names[len(videos):]),
+        "num_unknown_video_predictions": int(is_unknown.sum()),
+        "unknown_labels": dict(Counter(unknown_labels.tolist())),
+        "num_toggled_ids": num_toggled_ids,
+        "num_duplicates_dropped": num_segments - len(gt_labels),
+    }
+
+
+def _segments(segments_sec):
+    return np.asarray(segments_sec, float).reshape(-1, 2)
+
+
+def _without_duplicates(video, tolerance_sec=1e-3):
+    """The video without segments that repeat an earlier kept one of the same label (OpenTAD, ActionFormer)."""
+    kept = []
+    for index, (segment, label) in enumerate(zip(video.segments_sec, video.labels, strict=True)):
+        repeats = (label == video.labels[other] and np.abs(segment - video.segments_sec[other]).max() <= tolerance_sec
+                   for other in kept)
+        if not any(repeats):
+            kept.append(index)
+    return replace(video, segments_sec=video.segments_sec[kept], labels=tuple(video.labels[index] for index in kept))
+
+
+def _match_ids(gt_names, predicted_ids):
+    """Predicted ids -> index into the ground truth, with or without `v_`; those of no video come after it.
+
+    Returns all names, the index of each predicted id, and how many ids matched only without or with `v_`.
+    """
+    index_of = {name: index for index, name in enumerate(gt_names)}
+    names, indices, num_toggled = list(gt_names), [], 0
+    for video_id in predicted_ids:
+        toggled = video_id.removeprefix("v_") if video_id.startswith("v_") else "v_" + video_id
+        if video_id not in index_of and toggled in index_of:
+            num_toggled += 1
+            video_id = toggled
+        if video_id not in index_of:
+            index_of[video_id] = len(names)
+            names.append(video_id)
+        indices.append(index_of[video_id])
+    return names, np.array(indices, int), num_toggled
+
+
+# --- matching and average precision -----------------------------------------------------------------------------------
+
+
+def score_scene(scene, thresholds, protocol="activitynet"):
+    """AP (K, R), matches (R, P) and counted (R, P) of a scene; see `Evaluation`."""
+    num_detections, num_segments = len(scene.scores), len(scene.gt_sec)
+    counted = np.ones((len(thresholds), num_detections), bool)
+    detection, segment, tiou = class_pairs(scene, thresholds.min())
+    if protocol == "thumos14":
+        strictly_above = np.nextafter(thresholds, 2)
+        taken = match(segment, detection, tiou, strictly_above, num_segments, num_detections)
+        matches = np.stack([_inverse(row, num_detections) for row in taken])
+        counted[:, _overlaps_ambiguous(scene)] = False
+        counted |= matches >= 0
+    else:
+        matches = match(detection, segment, tiou, thresholds, num_detections, num_segments)
+    ap = average_precision(matches >= 0, counted, scene.label, scene.positives, interpolated=protocol != "thumos14")
+    return ap, matches, counted
+
+
+def class_pairs(scene, min_tiou):
+    """`overlapping_pairs` of detections and segments of the same video and class."""
+    num_classes = len(scene.classes)
+    return overlapping_pairs(scene.video * num_classes + scene.label, scene.segments_sec,
+                             scene.gt_video * num_classes + scene.gt_class, scene.gt_sec, min_tiou)
+
+
+def overlapping_pairs(group, segments_sec, gt_group, gt_sec, min_tiou):
+    """Every pair of a detection and a segment of one group that overlap by at least `min_tiou` > 0.
+
+    group: (P,), gt_group: (N,) integers; segments_sec: (P, 2), gt_sec: (N, 2)
+    Returns detection, segment, tIoU: arrays of one length, by detection, then by segment in file order.
+    """
+    gt_order = np.argsort(gt_group, kind="stable")
+    first = np.searchsorted(gt_group, group, "left", gt_order)
+    count = np.searchsorted(gt_group, group, "right", gt_order) - first
+    candidates = np.flatnonzero(count)
+    pieces = []
+    for part in np.split(candidates, np.flatnonzero(np.diff(np.cumsum(count[candidates]) // PAIRS_AT_ONCE)) + 1):
+        detection = np.repeat(part, count[part])
+        start_of_run = np.cumsum(count[part]) - count[part]
+        within_run = np.arange(len(detection)) - np.repeat(start_of_run, count[part])
+        segment = gt_order[np.repeat(first[part], count[part]) + within_run]
+        tiou = paired_tiou(segments_sec[detection], gt_sec[segment])
+        near = tiou >= min_tiou
+        pieces.append((detection[near], segment[near], tiou[near]))
+    return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
+
+
+def paired_tiou(segments_sec, gt_sec):
+    """tIoU (M,) of segments (M, 2) and (M, 2), one by one, in the kits' order of operations; 0 where both are empty."""
+    intersection = np.minimum(segments_sec[:, 1], gt_sec[:, 1]) - np.maximum(segments_sec[:, 0], gt_sec[:, 0])
+    intersection = intersection.clip(min=0)
+    union = (segments_sec[:, 1] - segments_sec[:, 0]) + (gt_sec[:, 1] - gt_sec[:, 0]) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
+    """Choosers, in the order of their index, take the free target of highest tIoU >= threshold each.
+
+    chooser, target, tiou: (M,) the pairs that may match; a tie of tIoU goes to the lower target
+    Returns (R, num_choosers) the target taken at each threshold, -1 none.
+
+    All groups run at once. Every target prefers the chooser that comes first, so taking turns gives the one stable
+    matching, and that can be found by proposals (Gale and Shapley 1962): everyone asks for the best target left on
+    their list, a target keeps the first in order, the others go on to their next.
+    """
+    by_preference = np.lexsort((target, -tiou, chooser))
+    chooser, target, tiou = chooser[by_preference], target[by_preference], tiou[by_preference]
+    return np.stack([_match(chooser[near], target[near], num_choosers, num_targets)
+                     for near in tiou >= np.asarray(thresholds)[:, None]])
+
+
+def _match(chooser, target, num_choosers, num_targets):
+    """`match` at one threshold: (M,) pairs by chooser, then by preference -> (num_choosers,)."""
+    end = np.cumsum(np.bincount(chooser, minlength=num_choosers))
+    position = np.concatenate([[0], end[:-1]]) if num_choosers else end
+    nobody = num_choosers
+    holder = np.full(num_targets, nobody)
+    asking = np.flatnonzero(position < end)
+    while len(asking):
+        wanted = target[position[asking]]
+        before = holder[wanted]
+        np.minimum.at(holder, wanted, asking)
+        won = holder[wanted] == asking
+        displaced = before[won & (before != nobody)]
+        refused = np.concatenate([asking[~won], displaced])
+        position[refused] += 1
+        asking = refused[position[refused] < end[refused]]
+    return _inverse(np.where(holder == nobody, -1, holder), num_choosers)
+
+
+def _inverse(taken_by, size):
+    """(N,) index or -1 -> (size,): at each index, who has it, -1 nobody."""
+    inverse = np.full(size, -1)
+    has = np.flatnonzero(taken_by >= 0)
+    inverse[taken_by[has]] = has
+    return inverse
+
+
+def _overlaps_ambiguous(scene):
+    """Detections (indices) that share any time with an Ambiguous segment of their video."""
+    smallest = np.nextafter(0, 1)
+    return np.unique(overlapping_pairs(scene.video, scene.segments_sec, scene.ambiguous_video, scene.ambiguous_sec,
+                                       smallest)[0])
+
+
+def average_precision(right, counted, label, positives, interpolated=True, normalizer=None):
+    """Average precision of each class at each threshold.
+
+    right, counted: (R, P) detections that are right, and those that count at all, by class and descending score
+    label: (P,) class of each, ascending; positives: (K,) segments per class; a class without segments gets NaN
+    normalizer: instances per class N of the normalized precision R N / (R N + FP) (Hoiem et al., ECCV 2012), R the
+        recall; None: the plain precision TP / (TP + FP)
+    Returns (K, R).
+    """
+    ap = np.full((len(positives), len(right)), np.nan)
+    for column, (row, hit, precision) in enumerate(zip(*hits_of(right, counted, label, positives, normalizer),
+                                                       strict=True)):
+        if interpolated:
+            precision = best_from_here(precision, label[hit], row)
+        total = np.bincount(label[hit], weights=precision, minlength=len(positives))
+        np.divide(total, positives, out=ap[:, column], where=positives > 0)
+    return ap
+
+
+def hits_of(right, counted, label, positives, normalizer=None):
+    """The right detections at each threshold: precision changes for the better only there, and recall only there.
+
+    Arguments as in `average_precision`.
+    Returns three lists with one array each per threshold, over the right detections of all classes: how many right ones
+    of the class came before, the detection's index, the precision there.
+    """
+    class_start = np.searchsorted(label, np.arange(len(positives)))
+    rows, hits, precisions = [], [], []
+    for right_here, counted_here in zip(right, counted, strict=True):
+        hit = np.flatnonzero(right_here & counted_here)
+        of_class = label[hit]
+        so_far = np.concatenate([[0], np.cumsum(counted_here)])
+        number = so_far[hit + 1] - so_far[class_start[of_class]]  # rank within the class, from 1
+        row = np.arange(len(hit)) - np.searchsorted(of_class, of_class)
+        gain = row + 1
+        if normalizer is not None:
+            wrong = number - gain
+            gain = gain / positives[of_class] * normalizer
+            number = gain + wrong
+        rows.append(row)
+        hits.append(hit)
+        precisions.append(gain / number)
+    return rows, hits, precisions
+
+
+def best_from_here(precision, group, row):
+    """(M,) the highest precision at or after each entry of its group; row: (M,) the place in the group, from 0."""
+    if not len(precision):
+        return precision
+    table = np.zeros((group.max() + 1, row.max() + 1))
+    table[group, row] = precision
+    return np.maximum.accumulate(table[:, ::-1], axis=1)[:, ::-1][group, row]
+
+
+def whole_video(scene):
+    """The baseline: per video and predicted class one segment [0, duration] at that class's best score.
+
+    Returns the scene with these detections, None where the duration of a predicted video is unknown. Videos that are
+    not in the ground truth are left out: their duration is not known.
+    """
+    inside = np.flatnonzero(scene.video < scene.num_videos)
+    _, first = np.unique(scene.video[inside] * len(scene.classes) + scene.label[inside], return_index=True)
+    best = np.sort(inside[first])
+    ends_sec = scene.durations_sec[scene.video[best]]
+    if np.isnan(ends_sec).any() or np.isnan(scene.durations_sec).all():
+        return None
+    return replace(scene, video=scene.video[best], label=scene.label[best], scores=scene.scores[best],
+                   entry=scene.entry[best], segments_sec=np.stack([np.zeros_like(ends_sec), ends_sec], axis=1))
+
+
+def threshold_key(threshold):
+    """The name of a tIoU threshold in `metrics.json`: two decimals, more only where it has them."""
+    return f"{threshold:.2f}" if math.isclose(threshold, round(threshold, 2)) else f"{threshold:.6g}"

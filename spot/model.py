@@ -1,0 +1,246 @@
+"""The network: snippet encoder, class head and mask head in parallel, order head for the pretext stage.
+
+Tensors in, a dict of tensors out. B videos, C feature channels, D embedding channels, T snippets, K classes.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of a (B, D, T) tensor: no statistics over the batch, so teacher and student agree."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class DilatedConv(nn.Module):
+    """Residual dilated convolution over time, (B, D, T) -> (B, D, T)."""
+
+    def __init__(self, dim, dilation, dropout):
+        super().__init__()
+        self.norm = ChannelNorm(dim)
+        self.conv = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
+        self.mix = nn.Conv1d(dim, dim, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return x + self.dropout(self.mix(F.gelu(self.conv(self.norm(x)))))
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm self-attention and feed-forward, (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim, heads, dropout):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.attention_norm, self.feed_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.project = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
+
+    def forward(self, x, valid=None):
+        batch, length, dim = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
+        seen = None if valid is None else valid[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = self.project(mixed.transpose(1, 2).reshape(batch, length, dim))
+        x = x + F.dropout(mixed, self.dropout, self.training)
+        return x + F.dropout(self.feed(self.feed_norm(x)), self.dropout, self.training)
+
+
+class ConvTransformerEncoder(nn.Module):
+    """1x1 projection to D, residual dilated convolutions, pre-norm transformer layers."""
+
+    def __init__(self, feat_dim, embed_dim, heads, dropout, dilations=(1, 2, 4), layers=2):
+        super().__init__()
+        self.project = nn.Conv1d(feat_dim, embed_dim, 1)
+        self.convs = nn.ModuleList(DilatedConv(embed_dim, dilation, dropout) for dilation in dilations)
+        self.layers = nn.ModuleList(TransformerLayer(embed_dim, heads, dropout) for _ in range(layers))
+        self.norm = ChannelNorm(embed_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features, valid=None):
+        """features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T)."""
+        keep = 1 if valid is None else valid[:, None]
+        x = self.dropout(self.project(features)) * keep
+        for conv in self.convs:
+            x = conv(x) * keep
+        x = x.transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x, valid)
+        return self.norm(x.transpose(1, 2)) * keep
+
+
+class AttentionEncoder(nn.Module):
+    """The published encoder: one post-norm self-attention block, each head as wide as the features; D = C."""
+
+    def __init__(self, feat_dim, heads, dropout=0.1, out_dropout=0.3):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.w_qs, self.w_ks, self.w_vs = (nn.Linear(feat_dim, heads * feat_dim, bias=False) for _ in range(3))
+        self.fc = nn.Linear(heads * feat_dim, feat_dim)
+        self.layer_norm = nn.LayerNorm(feat_dim)
+        self.out_dropout = nn.Dropout(out_dropout)
+
+    def forward(self, features, valid=None):
+        """features (B, C, T), valid (B, T) bool or None -> embedding (B, C, T)."""
+        x = features.transpose(1, 2)
+        batch, length, dim = x.shape
+        query, key, value = (w(x).view(batch, length, self.heads, dim).transpose(1, 2)
+                             for w in (self.w_qs, self.w_ks, self.w_vs))  # each (B, H, T, C)
+        seen = None if valid is None else valid[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen,
+                                               dropout_p=self.dropout if self.training else 0.0)
+        mixed = mixed.transpose(1, 2).reshape(batch, length, self.heads * dim)
+        return self.layer_norm(self.out_dropout(self.fc(mixed)) + x).transpose(1, 2)
+
+
+class FixedMaskHead(nn.Module):
+    """The published mask head: output channel i is row i, so T is fixed and row i sees the neighborhood of t.
+
+    hidden: widths of the convolutions before the last; SPOT has (256,), TAGS (1024, 512, 256) with the ReLUs after the
+    first and the last of them.
+    """
+
+    def __init__(self, embed_dim, temporal_scale, hidden=(256,)):
+        super().__init__()
+        self.temporal_scale = temporal_scale
+        widths = [embed_dim, *hidden]
+        layers = []
+        for number, (before, after) in enumerate(zip(widths, hidden, strict=False)):
+            layers.append(nn.Conv1d(before, after, 3, padding=1))
+            if number in (0, len(hidden) - 1):
+                layers.append(nn.ReLU())
+        self.convs = nn.Sequential(*layers, nn.Conv1d(widths[-1], temporal_scale, 1, bias=False))
+
+    def forward(self, embedding):
+        """embedding (B, D, T) -> mask logits (B, T, T)."""
+        return self.convs(embedding)
+
+
+class PairwiseMaskHead(nn.Module):
+    """Does snippet j belong to the instance that snippet i is in?  For any T.
+
+    Several similarity maps q_i . k_j with a relative-position bias, and the foreground of snippets i and j alone, are
+    refined by small convolutions over the (i, j) plane, where instances are blocks and boundaries their edges.
+    """
+
+    def __init__(self, embed_dim, maps=8, width=8, reach=64):
+        super().__init__()
+        while embed_dim % maps:
+            maps //= 2
+        self.maps, self.reach = maps, reach
+        self.query, self.key = nn.Conv1d(embed_dim, embed_dim, 1), nn.Conv1d(embed_dim, embed_dim, 1)
+        self.offset = nn.Parameter(torch.zeros(maps, 2 * reach + 1))
+        self.alone = nn.Conv1d(embed_dim, 2 * width, 1)
+        self.spread = nn.Conv2d(maps, width, 3, padding=1)
+        self.refine = nn.Conv2d(width, width, 3, padding=1)
+        self.out = nn.Conv2d(width, 1, 1)
+
+    def forward(self, embedding):
+        """embedding (B, D, T) -> mask logits (B, T, T)."""
+        batch, dim, length = embedding.shape
+        query = self.query(embedding).view(batch, self.maps, dim // self.maps, length)
+        key = self.key(embedding).view(batch, self.maps, dim // self.maps, length)
+        index = torch.arange(length, device=embedding.device)
+        index = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach) + self.reach
+        similarity = query.transpose(2, 3) @ key / math.sqrt(dim // self.maps) + self.offset[:, index]
+        row, column = self.alone(embedding).chunk(2, 1)  # each (B, width, T)
+        # channels_last: the same numbers, about twice as fast with this few channels.
+        plane = self.spread(similarity.contiguous(memory_format=torch.channels_last))
+        plane = F.gelu(plane + row[..., None] + column[:, :, None])
+        plane = plane + F.gelu(self.refine(plane))
+        return self.out(plane)[:, 0]
+
+
+class OrderHead(nn.Module):
+    """Temporal order pretext task: where was each chunk of a shuffled sequence?  Not used after pre-training."""
+
+    def __init__(self, embed_dim, chunks, heads):
+        super().__init__()
+        self.chunks = chunks
+        self.position = nn.Parameter(0.02 * torch.randn(chunks, embed_dim))
+        self.layer = TransformerLayer(embed_dim, heads, dropout=0.1)
+        self.classifier = nn.Linear(embed_dim, chunks)
+
+    def forward(self, embedding):
+        """embedding (B, D, T), T a multiple of the chunks -> logits (B, chunks, chunks): chunk x original place."""
+        batch, dim, _ = embedding.shape
+        mean = embedding.reshape(batch, dim, self.chunks, -1).mean(3).transpose(1, 2)  # (B, chunks, D)
+        return self.classifier(self.layer(mean + self.position))
+
+
+class Spot(nn.Module):
+    """Single-stage temporal action detector: every snippet gives its class and its instance's mask.
+
+    encoder: (B, C, T) -> (B, D, T); mask_head: (B, D, T) -> (B, T, T); class_activation: sigmoid or softmax
+    order_head, reconstruct: of the pretext tasks, None in a published checkpoint
+    """
+
+    def __init__(self, encoder, class_head, mask_head, feat_dim, class_activation, order_head=None, reconstruct=None):
+        super().__init__()
+        self.encoder, self.class_head, self.mask_head = encoder, class_head, mask_head
+        self.order_head, self.reconstruct = order_head, reconstruct
+        self.num_classes, self.class_activation = class_head.out_channels - 1, class_activation
+        # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
+        self.settings = {}
+        self.register_buffer("feature_mean", torch.zeros(feat_dim, 1))
+        self.register_buffer("feature_std", torch.ones(feat_dim, 1))
+
+    @property
+    def feat_dim(self):
+        """Feature channels C that the model takes."""
+        return len(self.feature_mean)
+
+    def set_statistics(self, mean, deviation):
+        """Standardize the features from now on. mean, deviation: (C,) of the training features."""
+        self.feature_mean.copy_(torch.as_tensor(mean)[:, None])
+        self.feature_std.copy_(torch.as_tensor(deviation)[:, None])
+
+    def standardize(self, features, valid=None):
+        """Features (B, C, T) to zero mean and unit deviation per channel, as a new tensor; padded snippets to 0."""
+        x = (features - self.feature_mean) / self.feature_std
+        return x if valid is None else x * valid[:, None]
+
+    def from_standardized(self, features, valid=None):
+        """As `forward`, for features that `standardize` has made."""
+        embedding = self.encoder(features, valid)
+        mask_logits = self.mask_head(embedding)
+        return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
+                "mask_logits": mask_logits, "embedding": embedding}
+
+    def forward(self, features, valid=None):
+        """features (B, C, T); valid (B, T) bool, False where a short sequence was padded, None = all valid.
+
+        Returns class_logits (B, K+1, T) with background at index K; masks (B, T, T) in 0..1, row i is the foreground
+        over the whole sequence as snippet i sees it; mask_logits (B, T, T), the same before the sigmoid;
+        embedding (B, D, T).
+        """
+        return self.from_standardized(self.standardize(features, valid), valid)
+
+
+def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
+                num_classes, dropout=0.1, chunks=5):
+    """A model with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
+
+    feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
+    """
+    if encoder == "attention":
+        embed_dim = feat_dim
+    encoders = {"attention": lambda: AttentionEncoder(feat_dim, embedding_head),
+                "conv_transformer": lambda: ConvTransformerEncoder(feat_dim, embed_dim, embedding_head, dropout)}
+    mask_heads = {"fixed": lambda: FixedMaskHead(embed_dim, temporal_scale),
+                  "pairwise": lambda: PairwiseMaskHead(embed_dim)}
+    for kind, name, known in (("encoder", encoder, encoders), ("mask_head", mask_head, mask_heads)):
+        if name not in known:
+            raise ValueError(f"unknown {kind} {name!r}; one of {', '.join(known)}")
+    class_head = nn.Conv1d(embed_dim, num_classes + 1, 1)
+    if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
+        nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
+    order_head = OrderHead(embed_dim, chunks, embedding_head) if embed_dim % embedding_head == 0 else None
+    return Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation, order_head,
+                nn.Conv1d(embed_dim, feat_dim, 1))

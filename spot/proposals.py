@@ -1,0 +1,215 @@
+"""Model outputs -> scored proposals -> detections. Vectorized over snippets, thresholds, classes and videos."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from spot.datasets import GridSettings
+from spot.losses import class_probabilities, pooled_class_logits
+from spot.nms import soft_nms_batch
+from spot.segments import window_starts
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How outputs become detections; the YAML's `testing` section says what each value means."""
+
+    mask_thresh: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    top_k: int = 100
+    nms_sigma: float = 0.4
+    min_score: float = 0.001
+    max_detections: int = 200
+    class_power: float = 1.0
+    mask_power: float = 0.5
+    video_power: float = 0.0
+
+
+def mask_runs(masks, thresholds):
+    """The run of snippets above each threshold that contains snippet i, for every row i: it never bridges instances.
+
+    masks: (B, T, T) in 0..1; thresholds: R numbers
+    Returns starts and ends (B, T, R), positions where the mask crosses the threshold, interpolated between snippet
+    centers; and quality (B, T, R) in 0..1: the tIoU that the run is expected to have if the mask row holds true
+    probabilities, sum(inside) / (length + sum(outside)); 0 where snippet i itself is below the threshold.
+    """
+    length = masks.shape[-1]
+    index = torch.arange(length, device=masks.device)
+    total = F.pad(masks.cumsum(-1), (1, 0))  # (B, T, T + 1): sum of the first t snippets of a row
+    starts, ends, qualities = [], [], []
+    for threshold in thresholds:
+        below = masks < threshold
+        # The last snippet before i and the first after i that are below: -1 and T where there is none.
+        before = torch.where(below, index, -1).cummax(-1).values.diagonal(dim1=1, dim2=2)  # (B, T)
+        after = torch.where(below, index, length).flip(-1).cummin(-1).values.flip(-1).diagonal(dim1=1, dim2=2)
+        starts.append(torch.where(before < 0, 0, _crossing(masks, before, before + 1, threshold)))
+        ends.append(torch.where(after >= length, length, _crossing(masks, after, after - 1, threshold)))
+        inside = _at(total, after) - _at(total, before + 1)
+        outside = total[..., -1] - inside
+        seen = ~below.diagonal(dim1=1, dim2=2)
+        qualities.append(inside / ((after - before - 1).clamp(min=1) + outside) * seen)
+    return torch.stack(starts, -1), torch.stack(ends, -1), torch.stack(qualities, -1)
+
+
+def _at(rows, index):
+    """rows (B, T, M), index (B, T) -> (B, T)."""
+    return rows.gather(-1, index.clamp(0, rows.shape[-1] - 1)[..., None])[..., 0]
+
+
+def _crossing(masks, outside, inside, threshold):
+    """Position between the centers of neighbors `outside` (below) and `inside` (above), (B, T) snippet numbers."""
+    low, high = _at(masks, outside), _at(masks, inside)
+    share = ((threshold - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return outside + 0.5 + share * (inside - outside)
+
+
+def join_windows(starts, ends, first_snippets, num_snippets):
+    """Proposals of overlapping windows, in positions of the video; one cut by an inner edge goes on in its neighbor.
+
+    starts, ends: (W, T, R) positions in each window; first_snippets: W ints
+    A run that reaches the edge between two windows takes the boundary that the neighbor sees from the middle of their
+    overlap, and so on from window to window: a segment may span any number of them.
+    """
+    first = torch.as_tensor(first_snippets, device=starts.device)
+    starts, ends = starts + first[:, None, None], ends + first[:, None, None]
+    # The middle of the overlap of window w and w + 1, as a snippet of the video.
+    middle = (first[:-1] + num_snippets + first[1:]) // 2
+    for w in range(len(first) - 2, -1, -1):
+        cut = ends[w] >= first[w] + num_snippets - 0.5
+        ends[w] = torch.where(cut, torch.maximum(ends[w], ends[w + 1, middle[w] - first[w + 1]]), ends[w])
+    for w in range(1, len(first)):
+        cut = starts[w] <= first[w] + 0.5
+        starts[w] = torch.where(cut, torch.minimum(starts[w], starts[w - 1, middle[w - 1] - first[w - 1]]), starts[w])
+    return starts, ends
+
+
+def class_evidence(outputs, activation):
+    """Probability (B, K, T) of each action in the instance that a snippet is in: logits pooled under its mask row."""
+    pooled = pooled_class_logits(outputs["class_logits"], outputs["masks"])
+    return class_probabilities(pooled, activation)[:, :-1]
+
+
+def video_evidence(evidence):
+    """Video-level class probability (V, K): the strongest instance evidence. evidence: (V, K, M) over M snippets."""
+    return evidence.amax(-1)
+
+
+def detections_of(outputs, first_snippets, activation, decoding, external=None):
+    """Detections of V videos that have W windows each.
+
+    outputs: the model's dict for V * W sequences, the windows of a video side by side, with "valid" (V * W, T) bool
+    first_snippets: W ints; activation: sigmoid or softmax; external: (V, K) probabilities of a video classifier or None
+    Returns a list of V arrays (N, 4): start, end (positions on the grid), class index, score; descending score.
+    """
+    valid = outputs["valid"]
+    outputs = {**outputs, "masks": outputs["masks"] * valid[:, None]}
+    sequences, length = valid.shape
+    windows = len(first_snippets)
+    videos, ranks = sequences // windows, len(decoding.mask_thresh)
+    starts, ends, quality = mask_runs(outputs["masks"], decoding.mask_thresh)
+    if windows > 1:
+        starts, ends = join_windows(starts, ends, first_snippets, length)
+    evidence = class_evidence(outputs, activation) * valid[:, None]
+    classes = evidence.shape[1]
+    evidence = evidence.view(videos, windows, classes, length).transpose(1, 2)  # (V, K, W, T)
+    video_score = video_evidence(evidence.flatten(2))[..., None]
+    snippet_score = evidence.flatten(2) ** decoding.class_power * video_score**decoding.video_power
+    if external is not None:
+        snippet_score = snippet_score * external[..., None]
+    # Classes that cannot reach min_score are left out before the costly part.
+    video, label = (snippet_score.amax(-1) >= decoding.min_score).nonzero(as_tuple=True)
+    count = min(decoding.top_k * windows, windows * length)
+    best, place = snippet_score[video, label].topk(count, -1)  # (G, top) of W * T snippets
+    segments = torch.stack([starts, ends], -1).view(videos, windows * length, ranks, 2)[video[:, None], place]
+    quality = quality.view(videos, windows * length, ranks)[video[:, None], place]
+    scores = best[..., None] * quality**decoding.mask_power * (quality > 0)
+    kept, kept_scores = soft_nms_batch(segments.flatten(1, 2), scores.flatten(1), decoding.nms_sigma,
+                                       decoding.min_score, decoding.max_detections)
+    return _per_video(kept, kept_scores, video, label, videos, decoding.max_detections)
+
+
+def _per_video(segments, scores, video, label, videos, max_detections):
+    """Groups (G, M, ...) -> one (N, 4) numpy array per video with its best detections."""
+    keep = scores > 0
+    owner = video[:, None].expand_as(scores)[keep].cpu().numpy()
+    rows = torch.cat([segments[keep], label[:, None].expand_as(scores)[keep][:, None], scores[keep][:, None]], 1)
+    rows = rows.double().cpu().numpy()
+    order = np.lexsort((-rows[:, 3], owner))
+    rows, owner = rows[order], owner[order]
+    edges = np.searchsorted(owner, np.arange(videos + 1))
+    return [rows[edges[v] : edges[v + 1]][:max_detections] for v in range(videos)]
+
+
+@torch.no_grad()
+def run_windows(model, features, valid, batch_size):
+    """The model over (N, C, T) sequences in batches -> one dict of outputs, with "valid"."""
+    parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
+             for i in range(0, len(features), batch_size)]
+    merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
+    return {**merged, "valid": valid}
+
+
+def detect(model, features, duration_sec, *, feature_duration_sec=None, external=None, batch_size=32, **settings):
+    """Detect actions in one video or many.
+
+    features: (C, T') array or a list of them; duration_sec: seconds, or a list of them (None = as long as the features
+    reach, `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
+    external: (K,) video-level class probabilities of another classifier, a list of them, or None
+    settings: `grid`, `temporal_scale`, `stride`, `window`, `offset`, `fps` (a number, or one per video) and the fields
+    of `Decoding`; what is not given comes from the run that the model was loaded from
+    Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
+    """
+    features = list(features) if isinstance(features, list | tuple) else [features]
+    settings = {**model.settings, **settings}
+    rates = _one_each(settings.pop("fps", None), len(features))
+    settings.pop("class_names", None)
+    grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100),
+                        **{key: settings.pop(key) for key in ("stride", "window", "offset") if key in settings})
+    decoding = Decoding(**settings)
+    fitted = [grid.fit(np.ascontiguousarray(x, np.float32)) for x in features]
+    grids = [grid.at(x.shape[1], *times) for x, *times in zip(
+        fitted, _one_each(duration_sec, len(features)), _one_each(feature_duration_sec, len(features)), rates,
+        strict=True)]
+    external = _one_each(external, len(features))
+    device = next(model.parameters()).device
+    model.eval()
+    detections = [np.zeros((0, 4))] * len(features)
+    # Videos with the same windows go through model and decoding together.
+    groups = {}
+    for index, x in enumerate(fitted):
+        groups.setdefault((*window_starts(x.shape[1], grid.temporal_scale),), []).append(index)
+    for first_snippets, members in groups.items():
+        for chunk in (members[i : i + batch_size] for i in range(0, len(members), batch_size)):
+            windows, valid = _stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
+            outputs = run_windows(model, windows.to(device), valid.to(device), batch_size)
+            scores = None
+            if external[chunk[0]] is not None:
+                scores = torch.as_tensor(np.stack([external[i] for i in chunk]), dtype=torch.float32, device=device)
+            found = detections_of(outputs, first_snippets, model.class_activation, decoding, scores)
+            for index, rows in zip(chunk, found, strict=True):
+                rows[:, :2] = grids[index].to_sec(rows[:, :2])
+                detections[index] = rows[rows[:, 1] > rows[:, 0]]
+    return detections
+
+
+def to_results(rows, class_names):
+    """One video's (N, 4) detections as the entries of detections.json."""
+    return [{"label": class_names[int(label)], "score": score, "segment": [start, end]}
+            for start, end, label, score in rows.tolist()]
+
+
+def _one_each(value, count):
+    return list(value) if isinstance(value, list | tuple) else [value] * count
+
+
+def _stack_windows(sequences, first_snippets, length):
+    """(C, T') arrays with the same windows -> features (V * W, C, T) padded with 0 and valid (V * W, T)."""
+    features = np.zeros((len(sequences) * len(first_snippets), sequences[0].shape[0], length), np.float32)
+    valid = np.zeros((len(features), length), bool)
+    slots = ((x, start) for x in sequences for start in first_snippets)
+    for slot, (x, start) in enumerate(slots):
+        part = x[:, start : start + length]
+        features[slot, :, : part.shape[1]] = part
+        valid[slot, : part.shape[1]] = True
+    return torch.from_numpy(features), torch.from_numpy(valid)

@@ -1,0 +1,88 @@
+"""Segments in time: tIoU, and seconds <-> snippet grid for both grids. Pure numpy; the unit stands in each name.
+
+A position on a grid is continuous: snippet i covers [i, i + 1) and its center is at i + 0.5.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def tiou(segments_a, segments_b):
+    """Temporal intersection over union of every pair.
+
+    segments_a: (N, 2), segments_b: (M, 2), any common unit; a segment with end <= start has length 0
+    Returns (N, M) in 0..1; 0 where both are empty.
+    """
+    a, b = np.asarray(segments_a, float).reshape(-1, 2), np.asarray(segments_b, float).reshape(-1, 2)
+    intersection = np.minimum(a[:, None, 1], b[None, :, 1]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    intersection = intersection.clip(min=0)
+    length_a, length_b = (a[:, 1] - a[:, 0]).clip(min=0), (b[:, 1] - b[:, 0]).clip(min=0)
+    union = length_a[:, None] + length_b[None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+@dataclass(frozen=True)
+class SnippetGrid:
+    """Where the snippets of one video lie in time: linear between the first and the last center.
+
+    length:           number of snippets
+    first_center_sec: center of snippet 0
+    snippet_sec:      distance between two centers
+    duration_sec:     end of the video; the first and the last snippet reach to the ends
+    """
+
+    length: int
+    first_center_sec: float
+    snippet_sec: float
+    duration_sec: float
+
+    def _knots(self):
+        last_center_sec = self.first_center_sec + (self.length - 1) * self.snippet_sec
+        # An annotated duration shorter than the features must not fold the time axis.
+        end_sec = max(self.duration_sec, last_center_sec + 1e-6 * self.snippet_sec)
+        first_sec = max(self.first_center_sec, 1e-6 * self.snippet_sec)
+        positions, seconds = [0, 0.5], [0, first_sec]
+        if self.length > 1:
+            positions, seconds = [*positions, self.length - 0.5], [*seconds, last_center_sec]
+        return np.array([*positions, self.length]), np.array([*seconds, end_sec])
+
+    def to_sec(self, positions_snippet):
+        """Positions on the grid -> seconds in 0..duration_sec, same shape."""
+        positions, seconds = self._knots()
+        return np.interp(positions_snippet, positions, seconds).clip(0, self.duration_sec)
+
+    def to_snippet(self, times_sec):
+        """Seconds -> positions in 0..length, same shape."""
+        positions, seconds = self._knots()
+        return np.interp(times_sec, seconds, positions)
+
+
+def resize_grid(num_snippets, duration_sec, feature_duration_sec=None):
+    """The whole video resampled to `num_snippets`: snippet i covers [i, i+1)/T of the time that the features cover."""
+    snippet_sec = (feature_duration_sec or duration_sec) / num_snippets
+    return SnippetGrid(num_snippets, snippet_sec / 2, snippet_sec, duration_sec)
+
+
+def window_grid(num_snippets, stride, window, fps, duration_sec=None, offset=0):
+    """The native grid: snippet i is centered at (offset + i * stride + window / 2) / fps seconds.
+
+    stride, window, offset: frames; fps: frames per second of this video
+    duration_sec: None = to the end of the last snippet's window
+    """
+    first_center_sec, snippet_sec = (offset + window / 2) / fps, stride / fps
+    if duration_sec is None:
+        duration_sec = (offset + (num_snippets - 1) * stride + window) / fps
+    return SnippetGrid(num_snippets, first_center_sec, snippet_sec, duration_sec)
+
+
+def window_starts(length, num_snippets):
+    """First snippets of windows of `num_snippets` that cover 0..length and overlap by at least half.
+
+    A sequence that fits is one window. Returns a list of ints; the last window ends with the sequence.
+    """
+    if length <= num_snippets:
+        return [0]
+    last = length - num_snippets
+    count = int(np.ceil(last / max(num_snippets // 2, 1))) + 1
+    return np.linspace(0, last, count).round().astype(int).tolist()

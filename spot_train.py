@@ -1,0 +1,169 @@
+"""Train SPOT: pre-training on all training videos, then training on labels and pseudo labels.
+
+    python spot_train.py [--config config/anet.yaml] [section.key=value ...]
+
+Writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, TensorBoard events,
+last.pt (to resume) and best.pt (to detect with).
+"""
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from eval import thresholds_from
+from spot import checkpoint, command_line
+from spot.annotations import labeled_split
+from spot.config import data_values, decoding_values, grid_values, load_config, plain, save_config
+from spot.datasets import GridSettings, SnippetDataset, choose_device, feature_statistics, open_data, with_features
+from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
+from spot.evaluation import evaluate_detections
+from spot.files import SpotError
+from spot.model import build_model
+from spot.proposals import detect, to_results
+
+
+def main(argv=None):
+    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--config", default="config/anet.yaml", help="settings file (default: %(default)s)")
+    arguments = command_line.parse(parser, argv)
+    train(load_config(arguments.config, arguments.overrides))
+
+
+def train(config):
+    """Train one run as `config` says; returns its RunFolder."""
+    device = choose_device(config.training.device)
+    folder = checkpoint.RunFolder(config.output_path)
+    resume = config.training.resume == "auto" and folder.last.exists()
+
+    # Data: annotated videos with features, of which a few may show their labels.
+    videos, class_names, source = open_data(**data_values(config))
+    training = [video for video in videos if video.subset == config.dataset.train_subset.lower()]
+    if not training:
+        raise SpotError(
+            f"dataset.train_subset: no video of {config.dataset.video_anno_path} is in subset "
+            f"{config.dataset.train_subset!r}; it has {', '.join(sorted({video.subset for video in videos}))}")
+    names = labeled_split(training, config.dataset.labeled, config.dataset.split_seed, config.dataset.video_info_path)
+    training, _ = with_features(training, source, "training")
+    labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
+    grid = GridSettings(**grid_values(config))
+    load = {"source": source, "grid": grid, "class_names": class_names, "feat_dim": config.model.feat_dim,
+            "cache": config.training.cache, "device": device}
+    labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
+    unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
+    report_data(labeled_data, unlabeled_data, held_out, class_names)
+
+    # Model.
+    torch.manual_seed(config.training.random_seed)
+    architecture = {key: value for key, value in plain(config.model).items() if key != "standardize"}
+    architecture |= {"num_classes": len(class_names), "chunks": config.pretext.chunks}
+    model = build_model(**architecture)
+    model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names}
+    if config.model.standardize:
+        model.set_statistics(*feature_statistics(*filter(None, [labeled_data, unlabeled_data])))
+    if config.training.pretrained:
+        checkpoint.load_pretrained(model, config.training.pretrained)
+    model.to(device)
+    trainer = make_trainer(config, model, labeled_data, unlabeled_data)
+
+    folder.prepare(resume)
+    save_config(config, folder.config)
+    folder.describe(class_names, [video.name for video in labeled + held_out])
+    progress = {"records": [], "best": -1.0}
+    if resume:
+        progress = trainer.load_state(checkpoint.read(folder.last))
+    writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) or None)
+
+    def finish_epoch(record):
+        """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
+        record["holdout_mAP"] = holdout_map(trainer.teacher.module, held_out, source, grid, config)
+        progress["records"].append(record)
+        checkpoint.save(folder.last, {**trainer.state(), **progress})
+        if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
+            progress["best"] = record["holdout_mAP"] or progress["best"]
+            checkpoint.save_model(folder.best, trainer.teacher.module, architecture)
+        folder.write_log(progress["records"])
+        for name, value in {**record["loss"], "lr": record["lr"], "kept_share": record["kept_share"],
+                            "holdout_mAP": record["holdout_mAP"]}.items():
+            if value is not None:
+                writer.add_scalar(f"{record['stage']}/{name}", value, len(progress["records"]))
+        writer.flush()
+        print(line(record))
+
+    # Pre-training, then training on labels and pseudo labels.
+    done = {stage: sum(record["stage"] == stage for record in progress["records"]) for stage in ("pretext", "train")}
+    if not config.training.pretrained:
+        for epoch in range(done["pretext"], config.training.pretrain_epoch):
+            finish_epoch(trainer.pretext_epoch(epoch))
+    if not done["train"]:
+        trainer.start_stage()
+    for epoch in range(done["train"], config.training.max_epoch):
+        finish_epoch(trainer.train_epoch(epoch))
+    writer.close()
+    print(f"the run is in {folder.path}: python spot_inference.py checkpoint={folder.path}")
+    return folder
+
+
+def make_trainer(config, model, labeled, unlabeled):
+    """Unpack the settings of the learning."""
+    training = config.training
+    return Trainer(
+        model, labeled, unlabeled, plain(config.loss), Augmentation(**plain(config.augment)),
+        SemiSupervision(**plain(config.semi)),
+        PretextTasks(**{key: value for key, value in plain(config.pretext).items() if key != "chunks"}),
+        batch_size=training.batch_size, unlabeled_ratio=training.unlabeled_ratio,
+        steps_per_epoch=training.steps_per_epoch, pretrain_epochs=training.pretrain_epoch, epochs=training.max_epoch,
+        learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
+        schedule=training.schedule, seed=training.random_seed, amp=training.amp)
+
+
+def split(training, names, holdout, seed):
+    """Training videos -> labeled, held out (a share of the labeled ones), unlabeled."""
+    chosen = set(names)
+    labeled = [video for video in training if video.name in chosen]
+    unlabeled = [video for video in training if video.name not in chosen]
+    if not labeled:
+        raise SpotError("none of the labeled videos has features; check dataset.feature_path")
+    count = round(holdout * len(labeled))
+    if holdout and not 0 < count < len(labeled):
+        raise SpotError(f"training.holdout={holdout} of {len(labeled)} labeled videos leaves none to "
+                                     "watch or none to learn from; use 0 or more labels")
+    order = torch.randperm(len(labeled), generator=torch.Generator().manual_seed(seed)).tolist()
+    held_out = [labeled[i] for i in sorted(order[:count])]
+    return [labeled[i] for i in sorted(order[count:])], held_out, unlabeled
+
+
+def report_data(labeled, unlabeled, held_out, class_names):
+    """What training will see, and what it will not."""
+    dirty = {key: sum(data.dirty[key] for data in (labeled, unlabeled) if data) for key in ("clipped", "dropped")}
+    print(f"{len(labeled.videos)} labeled videos, {len(unlabeled.videos) if unlabeled else 0} unlabeled, "
+          f"{len(held_out)} held out; {len(class_names)} classes; features in {labeled.bank.cache}; dirty segments: "
+          f"{dirty['clipped']} clipped to their video, {dirty['dropped']} dropped as empty")
+    shown = {label for video in labeled.videos for label in video.labels}
+    absent = [name for name in class_names if name not in shown]
+    if absent:
+        print(f"warning: {len(absent)} classes have no labeled video and cannot be learned: {', '.join(absent[:5])}"
+              + (" ..." if len(absent) > 5 else ""))
+
+
+def holdout_map(model, held_out, source, grid, config):
+    """Average mAP on the held-out labeled videos, None without any."""
+    if not held_out:
+        return None
+    features = [source.read(video.name) for video in held_out]
+    found = detect(model, features, [video.duration_sec for video in held_out],
+                   fps=[grid.fps or video.fps for video in held_out])
+    results = {video.name: to_results(rows, model.settings["class_names"])
+               for video, rows in zip(held_out, found, strict=True)}
+    return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
+                               thresholds_from(config.testing.tiou)).average_mAP
+
+
+def line(record):
+    """One log record as a line to read."""
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in record["loss"].items())
+    kept = "" if record["kept_share"] is None else f"  kept {record['kept_share']:.0%}"
+    watched = "" if record["holdout_mAP"] is None else f"  holdout mAP {100 * record['holdout_mAP']:.1f}"
+    return f"{record['stage']} {record['epoch']}: {losses}{kept}{watched}  ({record['seconds']:.0f} s)"
+
+
+if __name__ == "__main__":
+    command_line.run(main)

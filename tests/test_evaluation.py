@@ -1,0 +1,525 @@
+"""The evaluator against hand-made numbers, a slow reference, and published results."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spot.annotations import Video
+from spot.evaluation import (
+    best_from_here,
+    build_scene,
+    evaluate_detections,
+    match,
+    read_predictions,
+    score_scene,
+    threshold_key,
+)
+from spot.files import SpotError
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def video(name, *segments, duration=10.0, ambiguous=(), subset="validation"):
+    """A `Video` of (start, end, label) triples."""
+    times = np.array([segment[:2] for segment in segments], float).reshape(-1, 2)
+    labels = tuple(segment[2] for segment in segments)
+    return Video(name, duration, None, subset, times, labels, duration, np.array(ambiguous, float).reshape(-1, 2))
+
+
+def detections(**videos):
+    """A detections dict of (start, end, label, score) tuples per video."""
+    return {"results": {name: [{"segment": [start, end], "label": label, "score": score}
+                               for start, end, label, score in entries] for name, entries in videos.items()}}
+
+
+def evaluate(videos, predictions, tiou=(0.5,), **options):
+    return evaluate_detections(videos, predictions, "validation", tiou, **options)
+
+
+# --- hand-made cases --------------------------------------------------------------------------------------------------
+
+
+def test_perfect_detections_score_one_at_every_threshold():
+    result = evaluate([video("a", (1, 3, "run"), (5, 6, "run")), video("b", (0, 9, "jump"))],
+                      detections(a=[(1, 3, "run", 0.9), (5, 6, "run", 0.1)], b=[(0, 9, "jump", 0.5)]),
+                      np.linspace(0.5, 1, 11))
+    assert result.average_mAP == 1 and (result.ap == 1).all() and result.ap.shape == (2, 11)
+    assert result["mAP"].tolist() == [1] * 11 and result["average_mAP"] == 1
+
+
+def test_shifted_detection_is_right_up_to_its_tiou():
+    """[0, 4] and [1, 5] share 3 of 5 seconds: tIoU 0.6 exactly, and a threshold is met by equality."""
+    result = evaluate([video("a", (0, 4, "run"))], detections(a=[(1, 5, "run", 1)]), (0.5, 0.6, 0.61))
+    assert result.mAP.tolist() == [1, 1, 0]
+
+
+def test_average_precision_is_interpolated():
+    """Scores .9 right, .8 wrong, .7 right of two segments: precision 1, 1/2, 2/3.
+
+    Recall 1/2 comes at precision 1, recall 1 at 2/3: AP = (1 + 2/3) / 2 = 5/6. With the wrong one first the precisions
+    are 0, 1/2, 2/3, and 1/2 is interpolated up to 2/3: AP = 2/3.
+    """
+    truth = [video("a", (0, 1, "run"), (2, 3, "run"))]
+    wrong = (5, 6, "run")
+    assert evaluate(truth, detections(a=[(0, 1, "run", 0.9), (*wrong, 0.8), (2, 3, "run", 0.7)])).average_mAP == \
+        pytest.approx(5 / 6)
+    assert evaluate(truth, detections(a=[(*wrong, 0.9), (0, 1, "run", 0.8), (2, 3, "run", 0.7)])).average_mAP == \
+        pytest.approx(2 / 3)
+
+
+def test_second_detection_of_a_segment_is_wrong():
+    """Right, wrong (the segment is taken), right: AP = (1 + 2/3) / 2, as above."""
+    truth = [video("a", (0, 1, "run"), (2, 3, "run"))]
+    result = evaluate(truth, detections(a=[(0, 1, "run", 0.9), (0, 1, "run", 0.8), (2, 3, "run", 0.7)]))
+    assert result.average_mAP == pytest.approx(5 / 6)
+    assert result.matches.tolist() == [[0, -1, 1]]
+
+
+def test_detection_falls_back_to_its_second_best_segment():
+    """Both overlap [0, 4] best; the second one has tIoU 3/5 with [1, 5] as well, so it is right at .5, not at .7."""
+    truth = [video("a", (0, 4, "run"), (1, 5, "run"))]
+    result = evaluate(truth, detections(a=[(0, 4, "run", 0.9), (0, 4, "run", 0.8)]), (0.5, 0.7))
+    assert result.matches.tolist() == [[0, 1], [0, -1]]
+
+
+def test_equal_scores_are_taken_in_file_order():
+    """Wrong before right: 1/2. Right before wrong: 1. Both files hold the same two detections of score .5."""
+    truth = [video("a", (0, 1, "run"))]
+    assert evaluate(truth, detections(a=[(5, 6, "run", 0.5), (0, 1, "run", 0.5)])).average_mAP == 0.5
+    assert evaluate(truth, detections(a=[(0, 1, "run", 0.5), (5, 6, "run", 0.5)])).average_mAP == 1
+
+
+def test_equal_tiou_takes_the_earlier_segment():
+    """[1, 3] has tIoU 1/3 with both; it takes the first, so the detection [0, 2] finds nothing left: AP = 1/2."""
+    truth = [video("a", (0, 2, "run"), (2, 4, "run"))]
+    result = evaluate(truth, detections(a=[(1, 3, "run", 0.9), (0, 2, "run", 0.8)]), (0.3,))
+    assert result.matches.tolist() == [[0, -1]] and result.average_mAP == 0.5
+
+
+def test_duplicate_segments_count_unless_dropped():
+    """Two annotations of one action, one detection: AP 1/2 as in the official kit, 1 with the duplicate dropped."""
+    truth = [video("a", (0, 1, "run"), (0.0005, 1, "run"))]
+    predictions = detections(a=[(0, 1, "run", 1)])
+    assert evaluate(truth, predictions).average_mAP == 0.5
+    dropped = evaluate(truth, predictions, drop_duplicates=True)
+    assert dropped.average_mAP == 1 and dropped.num_duplicates_dropped == 1 and dropped.num_segments == 1
+
+
+def test_segments_two_milliseconds_apart_are_no_duplicates():
+    truth = [video("a", (0, 1, "run"), (0.002, 1, "run"), (0, 1, "jump"))]
+    assert evaluate(truth, detections(), drop_duplicates=True).num_duplicates_dropped == 0
+
+
+def test_multi_label_segments_count_for_both_classes():
+    """Every CliffDiving of THUMOS14 is a Diving too; finding it as Diving only gives AP 1 and 0."""
+    truth = [video("a", (0, 4, "CliffDiving"), (0, 4, "Diving"))]
+    assert evaluate(truth, detections(a=[(0, 4, "Diving", 1)])).ap.ravel().tolist() == [0, 1]
+
+
+def test_videos_without_detections_count():
+    """One of two videos found: recall 1/2 at precision 1. (The authors' code scores this 1.)"""
+    truth = [video("a", (0, 1, "run")), video("b", (0, 1, "run"))]
+    result = evaluate(truth, detections(a=[(0, 1, "run", 1)]))
+    assert result.average_mAP == 0.5 and result.num_videos == 2
+
+
+def test_class_without_detections_has_ap_zero():
+    result = evaluate([video("a", (0, 1, "run"), (2, 3, "jump"))], detections(a=[(0, 1, "run", 1)]))
+    assert result.classes == ["jump", "run"] and result.ap.ravel().tolist() == [0, 1]
+
+
+def test_empty_prediction_file_scores_zero():
+    result = evaluate([video("a", (0, 1, "run"))], {"results": {}}, (0.5, 0.9))
+    assert result.mAP.tolist() == [0, 0] and result.num_predictions == 0 and result.whole_video_average_mAP == 0
+
+
+def test_detection_in_an_unknown_video_is_wrong_and_counted():
+    """It outranks the right one: AP 1/2."""
+    result = evaluate([video("a", (0, 1, "run"))], detections(zzz=[(0, 1, "run", 0.9)], a=[(0, 1, "run", 0.8)]))
+    assert result.average_mAP == 0.5
+    assert (result.num_unknown_videos, result.num_unknown_video_predictions) == (1, 1)
+
+
+def test_detection_of_an_unknown_label_is_left_out_and_counted():
+    result = evaluate([video("a", (0, 1, "run"))], detections(a=[(0, 1, "swim", 0.9), (0, 1, "run", 0.8)]))
+    assert result.average_mAP == 1 and result.unknown_labels == {"swim": 1} and result.num_predictions == 2
+
+
+def test_ids_match_with_or_without_v():
+    truth = [video("a", (0, 1, "run")), video("b", (0, 1, "run"))]
+    result = evaluate(truth, detections(v_a=[(0, 1, "run", 1)], b=[(0, 1, "run", 1)]))
+    assert result.average_mAP == 1 and result.num_toggled_ids == 1 and result.num_unknown_videos == 0
+
+
+def test_only_the_subset_counts_whatever_its_case():
+    truth = [video("a", (0, 1, "run")), video("b", (0, 1, "jump"), subset="training")]
+    result = evaluate_detections(truth, detections(a=[(0, 1, "run", 1)]), "Validation", (0.5,))
+    assert result.average_mAP == 1 and result.classes == ["run"]
+
+
+def test_empty_ground_truth_segment_can_only_be_missed():
+    """Real files hold segments that end before their start: tIoU 0 with everything, yet they stay in the recall."""
+    result = evaluate([video("a", (3, 3, "run"), (5, 4, "run"), (0, 1, "run"))],
+                      detections(a=[(0, 1, "run", 0.9), (3, 5, "run", 0.8)]))
+    assert result.average_mAP == pytest.approx(1 / 3)
+
+
+def test_whole_video_baseline_uses_each_class_once_at_its_best_score():
+    """Video a: run at .9 (not .3 as well). [0, 10] against [0, 6] is tIoU .6: right at .5, wrong at .7."""
+    truth = [video("a", (0, 6, "run"))]
+    result = evaluate(truth, detections(a=[(8, 9, "run", 0.3), (7, 9, "run", 0.9)]), (0.5, 0.7))
+    assert result.mAP.tolist() == [0, 0] and result.whole_video_average_mAP == 0.5
+
+
+def test_whole_video_baseline_is_not_available_without_durations():
+    assert evaluate([video("a", (0, 1, "run"), duration=None)],
+                    detections(a=[(0, 1, "run", 1)])).whole_video_average_mAP is None
+
+
+def test_best_precision_from_here_on_stays_within_its_group():
+    precision, group, row = np.array([0.5, 0.2, 0.4, 0.1]), np.array([0, 0, 0, 1]), np.array([0, 1, 2, 0])
+    assert best_from_here(precision, group, row).tolist() == [0.5, 0.4, 0.4, 0.1]
+
+
+def test_threshold_keys_are_distinct():
+    assert [threshold_key(value) for value in (0.5, 0.55, 1 / 3, 1)] == ["0.50", "0.55", "0.333333", "1.00"]
+
+
+# --- THUMOS14 ---------------------------------------------------------------------------------------------------------
+
+
+def test_thumos14_average_precision_is_not_interpolated():
+    """Wrong, right, right of two segments: (1/2 + 2/3) / 2 = 7/12, where interpolation gives 2/3."""
+    truth = [video("a", (0, 1, "run"), (2, 3, "run"))]
+    predictions = detections(a=[(5, 6, "run", 0.9), (0, 1, "run", 0.8), (2, 3, "run", 0.7)])
+    assert evaluate(truth, predictions, protocol="thumos14").average_mAP == pytest.approx(7 / 12)
+
+
+def test_thumos14_ambiguous_overlap_is_neither_right_nor_wrong():
+    """The first detection touches an Ambiguous segment and is left out; the last one touches it too, but is right."""
+    truth = [video("a", (0, 1, "run"), ambiguous=[(0.9, 6)])]
+    predictions = detections(a=[(5, 7, "run", 0.9), (0, 1, "run", 0.8)])
+    assert evaluate(truth, predictions, protocol="thumos14").average_mAP == 1
+    assert evaluate(truth, predictions).average_mAP == 0.5
+
+
+def test_thumos14_segments_choose_and_need_more_than_the_threshold():
+    """tIoU .6 scored .9 and tIoU 1 scored .8: the toolkit gives the segment to the second, AP 1/2; at .6 alike."""
+    truth = [video("a", (0, 4, "run"))]
+    predictions = detections(a=[(1, 5, "run", 0.9), (0, 4, "run", 0.8)])
+    assert evaluate(truth, predictions, protocol="thumos14").average_mAP == 0.5
+    assert evaluate(truth, detections(a=[(1, 5, "run", 0.9)]), (0.6,), protocol="thumos14").average_mAP == 0
+    assert evaluate(truth, detections(a=[(1, 5, "run", 0.9)]), (0.6,)).average_mAP == 1
+
+
+@pytest.mark.parametrize(("variant", "left"), [
+    (210, "0000001"), (211, "0000001 0001496"), (212, "0000001 0000270 0001496"),
+    (None, "0000001 0000270 0001292 0001496"),
+])
+def test_thumos14_variants_leave_out_videos_and_their_detections(variant, left):
+    numbers = ["0000001", "0000270", "0001292", "0001496"]
+    truth = [video(f"video_test_{number}", (0, 1, "run"), subset="test") for number in numbers]
+    predictions = {"results": {f"video_test_{number}": [{"segment": [0, 1], "label": "run", "score": 1}]
+                               for number in numbers}}
+    result = evaluate_detections(truth, predictions, "test", (0.5,), thumos_variant=variant)
+    assert result.average_mAP == 1 and result.num_unknown_videos == 0
+    assert result.scene.videos[: result.num_videos] == [f"video_test_{number}" for number in left.split()]
+
+
+# --- a plain reference ------------------------------------------------------------------------------------------------
+
+
+def plain_tiou(a, b):
+    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+    union = (a[1] - a[0]) + (b[1] - b[0]) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def plain_average_precision(num_segments, rights, interpolated):
+    """AP of one class from its detections in order, each right or not."""
+    precisions = [sum(rights[:rank]) / rank for rank in range(1, len(rights) + 1)]
+    return sum(max(precisions[index:]) if interpolated else precisions[index]
+               for index, right in enumerate(rights) if right) / num_segments
+
+
+def plain_activitynet(truth, found, threshold):
+    """Best score first, each detection takes the free segment of highest tIoU."""
+    free, rights = set(range(len(truth))), []
+    for name, segment, _ in sorted(found, key=lambda detection: -detection[2]):  # sorted() keeps ties in order
+        best, best_tiou = None, threshold
+        for index, (other, other_segment) in enumerate(truth):
+            tiou = plain_tiou(other_segment, segment)
+            if index in free and other == name and (tiou > best_tiou or (best is None and tiou == threshold)):
+                best, best_tiou = index, tiou
+        free.discard(best)
+        rights.append(best is not None)
+    return plain_average_precision(len(truth), rights, interpolated=True)
+
+
+def plain_thumos14(truth, found, ambiguous, threshold):
+    """Every segment, in file order, takes the free detection of highest tIoU; leftovers on Ambiguous are dropped."""
+    found = sorted(found, key=lambda detection: -detection[2])
+    taken, rights = set(), []
+    for name, segment in truth:
+        best, best_tiou = None, threshold
+        for index, (other, other_segment, _) in enumerate(found):
+            tiou = plain_tiou(segment, other_segment)
+            if index not in taken and other == name and tiou > best_tiou:
+                best, best_tiou = index, tiou
+        taken.add(best)
+    for index, (name, segment, _) in enumerate(found):
+        blurred = any(name == other and plain_tiou(segment, unclear) > 0 for other, unclear in ambiguous)
+        if index in taken or not blurred:
+            rights.append(index in taken)
+    return plain_average_precision(len(truth), rights, interpolated=False)
+
+
+whole_times = st.tuples(st.integers(0, 6), st.integers(1, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+fine_times = st.tuples(st.floats(0, 6), st.floats(0.01, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+times = st.one_of(whole_times, whole_times, fine_times)
+annotated = st.tuples(st.sampled_from("ab"), times, st.sampled_from("xyz"))
+detected = st.tuples(st.sampled_from("abc"), times, st.sampled_from("xyz"), st.sampled_from([0.1, 0.5, 0.5, 0.9]))
+THRESHOLDS = np.array([0.1, 1 / 3, 0.5, 1.0])
+
+
+@settings(max_examples=2000, deadline=None, database=None)
+@given(st.lists(annotated, min_size=1, max_size=10), st.lists(detected, max_size=14),
+       st.lists(st.tuples(st.sampled_from("ab"), times), max_size=2))
+def test_fast_equals_plain_reference(truth, found, ambiguous):
+    """Whole seconds and few scores make ties, duplicates and overlaps equal to a threshold common."""
+    videos = [video(name, *((*segment, label) for other, segment, label in truth if other == name),
+                    ambiguous=[segment for other, segment in ambiguous if other == name]) for name in "ab"]
+    predictions = {"results": {name: [{"segment": list(segment), "label": label, "score": score}
+                                      for other, segment, label, score in found if other == name] for name in "abc"}}
+    in_file_order = [detection for name in "abc" for detection in found if detection[0] == name]
+    plain = {"activitynet": lambda t, f, threshold: plain_activitynet(t, f, threshold),
+             "thumos14": lambda t, f, threshold: plain_thumos14(t, f, ambiguous, threshold)}
+    scene, _ = build_scene(videos, read_predictions(predictions))
+    for protocol, reference in plain.items():
+        ap, _, _ = score_scene(scene, THRESHOLDS, protocol)
+        for row, label in zip(ap, scene.classes, strict=True):
+            of_class = [(name, segment) for name in "ab" for other, segment, other_label in truth
+                        if other == name and other_label == label]
+            found_class = [(name, segment, score) for name, segment, other, score in in_file_order if other == label]
+            expected = [reference(of_class, found_class, threshold) for threshold in THRESHOLDS]
+            np.testing.assert_allclose(row, expected, atol=1e-9, rtol=0)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.integers(0, 2**32 - 1))
+def test_matching_equals_taking_turns(seed):
+    """Long preference lists, where a refusal goes on through many targets."""
+    generator = np.random.default_rng(seed)
+    table = generator.integers(0, 8, (20, 12)) / 8  # tIoU of every chooser with every target, many ties, 0 = no pair
+    chooser, target = np.nonzero(table)
+    shuffle = generator.permutation(len(chooser))
+    chooser, target = chooser[shuffle], target[shuffle]
+    fast = match(chooser, target, table[chooser, target], [0.3, 0.5], 20, 12)
+    for row, threshold in zip(fast, (0.3, 0.5), strict=True):
+        free, turns = np.ones(12, bool), []
+        for tious in table:
+            allowed = np.where(free & (tious >= threshold), tious, -1)
+            best = int(allowed.argmax())
+            turns.append(best if allowed[best] > 0 else -1)
+            free[best] &= turns[-1] < 0
+        assert row.tolist() == turns
+
+
+def test_pairs_found_in_pieces_are_the_same(monkeypatch):
+    generator = np.random.default_rng(0)
+    videos = [video("a", *((start, start + 2, "run") for start in generator.uniform(0, 8, 9)))]
+    drawn = generator.uniform(0, [8, 1], (40, 2))
+    predictions = detections(a=[(start, start + 2, "run", score) for start, score in drawn])
+    scene, _ = build_scene(videos, read_predictions(predictions))
+    whole = score_scene(scene, np.array([0.3]))
+    monkeypatch.setattr("spot.evaluation.PAIRS_AT_ONCE", 20)
+    pieces = score_scene(scene, np.array([0.3]))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True)) and whole[0] > 0
+
+
+# --- published numbers ------------------------------------------------------------------------------------------------
+
+
+def shared(path):
+    if not (SHARED / path).exists():
+        pytest.skip(f"{SHARED / path} is not here: it is test data outside the repository")
+    return SHARED / path
+
+
+def test_autoloc_detections_score_as_published():
+    """AutoLoc (Shou et al., ECCV 2018) on THUMOS14; three of its videos are not in the ground truth."""
+    folder = shared("autoloc_thumos14")
+    result = evaluate_detections(folder / "ground_truth.json", folder / "predictions.json", "validation",
+                                 np.linspace(0.1, 0.9, 9))
+    published = [0.467, 0.417, 0.358, 0.290, 0.212, 0.134, 0.058, 0.016, 0.002]
+    assert result.mAP.round(3).tolist() == published
+    assert result.num_unknown_videos == 3 and result.whole_video_average_mAP is None
+
+
+def test_whole_video_baseline_of_the_published_classifier():
+    """Top-1 class of SPOT's external classifier, whole video: 19.9 average mAP on ActivityNet validation."""
+    folder = shared("anet")
+    classifier = json.loads((folder / "spot_best_score.json").read_text())
+    predictions = {"results": {name: [{"label": top["class"], "score": top["score"], "segment": [0, 1]}]
+                               for name, top in classifier.items()}}
+    result = evaluate_detections(folder / "anet_anno_action.json", predictions, "validation",
+                                 info_path=folder / "video_info_new.csv")
+    assert round(100 * result.whole_video_average_mAP, 1) == 19.9 and result.num_videos == 4728
+
+
+@pytest.mark.parametrize(("variant", "count"), [(210, 210), (211, 211), (212, 212), (None, 213)])
+def test_thumos14_variants_count_the_real_videos(variant, count):
+    truth = shared("thumos14/test_Annotation.csv")
+    result = evaluate_detections(truth, {"results": {}}, "test", (0.5,), thumos_variant=variant, protocol="thumos14")
+    assert result.num_videos == count
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+BROKEN = {
+    "ends before": {"label": "run", "score": 1, "segment": [2, 1]},
+    "empty": {"label": "run", "score": 1, "segment": [2, 2]},
+    "nan time": {"label": "run", "score": 1, "segment": [0, float("nan")]},
+    "infinite time": {"label": "run", "score": 1, "segment": [0, float("inf")]},
+    "text time": {"label": "run", "score": 1, "segment": ["0", "1"]},
+    "three times": {"label": "run", "score": 1, "segment": [0, 1, 2]},
+    "text segment": {"label": "run", "score": 1, "segment": "01"},
+    "nan score": {"label": "run", "score": float("nan"), "segment": [0, 1]},
+    "text score": {"label": "run", "score": "high", "segment": [0, 1]},
+    "no score": {"label": "run", "segment": [0, 1]},
+    "null score": {"label": "run", "score": None, "segment": [0, 1]},
+    "true score": {"label": "run", "score": True, "segment": [0, 1]},
+    "endless score": {"label": "run", "score": 10**400, "segment": [0, 1]},
+    "number label": {"label": 3, "score": 1, "segment": [0, 1]},
+    "list label": {"label": ["run"], "score": 1, "segment": [0, 1]},
+    "not an object": [0, 1, "run"],
+}
+
+
+@pytest.mark.parametrize("entry", BROKEN.values(), ids=BROKEN)
+def test_broken_entry_is_named_and_lenient_drops_it(entry):
+    good = {"label": "run", "score": 0.5, "segment": [0, 1]}
+    source = {"results": {"a": [good], "b": [good, entry]}}
+    with pytest.raises(SpotError, match=r"video 'b', entry 1: .+"):
+        read_predictions(source)
+    lenient = read_predictions(source, lenient=True)
+    assert lenient.num_dropped == 1 and lenient.video.tolist() == [0, 1] and lenient.scores.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("source", [[1], {}, {"results": [1]}, {"results": {"a": 3}}, {"results": {"a": {}}}])
+def test_wrong_layout_is_one_sentence(source):
+    with pytest.raises(SpotError, match="predictions: "):
+        read_predictions(source)
+
+
+@pytest.mark.parametrize("text", ["not json", "", "{\"results\": {\"a\": ["])
+def test_file_that_is_no_json_names_the_path(tmp_path, text):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(SpotError, match=r"p\.json: "):
+        read_predictions(tmp_path / "p.json")
+
+
+def test_numpy_numbers_and_tuples_are_fine():
+    source = {"results": {"a": [{"label": "run", "score": np.float32(0.5), "segment": (np.float64(0), np.int64(1))}]}}
+    predictions = read_predictions(source)
+    assert predictions.segments_sec.tolist() == [[0, 1]] and predictions.num_dropped == 0
+
+
+def test_unknown_subset_lists_those_there_are():
+    with pytest.raises(SpotError, match=r"'test'.*validation"):
+        evaluate_detections([video("a", (0, 1, "run"))], detections(), "test", (0.5,))
+
+
+def test_subset_without_segments_has_nothing_to_measure():
+    with pytest.raises(SpotError, match="no segment"):
+        evaluate([video("a")], detections())
+
+
+@pytest.mark.parametrize("tiou", [(), (0,), (1.2,), (0.5, float("nan")), (-0.5,)])
+def test_thresholds_lie_above_zero(tiou):
+    with pytest.raises(SpotError, match="tIoU"):
+        evaluate([video("a", (0, 1, "run"))], detections(), tiou)
+
+
+def test_arguments_are_left_as_they_are():
+    truth, predictions = [video("a", (0, 1, "run"), (0, 1, "run"))], detections(a=[(0, 1, "run", 0.5)])
+    before = (truth[0].segments_sec.copy(), json.dumps(predictions))
+    evaluate(truth, predictions, drop_duplicates=True)
+    assert np.array_equal(before[0], truth[0].segments_sec) and before[1] == json.dumps(predictions)
+
+
+# --- the script -------------------------------------------------------------------------------------------------------
+
+
+NO_TORCH = "import sys; sys.modules['torch'] = None; sys.modules['cv2'] = None; sys.argv = sys.argv[1:]; "
+RUN_EVAL = NO_TORCH + "import runpy; runpy.run_path('eval.py', run_name='__main__')"
+
+
+def run_eval(*arguments):
+    """eval.py in a process in which `import torch` fails."""
+    return subprocess.run([sys.executable, "-c", RUN_EVAL, "eval.py", *map(str, arguments)], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A ground truth and a prediction file: two of three segments found."""
+    truth = {"database": {
+        "a": {"subset": "Validation", "duration": 10.0, "annotations": [
+            {"label": "run", "segment": [0, 4]}, {"label": "run", "segment": [6, 8]}]},
+        "b": {"subset": "validation", "duration": 10.0, "annotations": [{"label": "jump", "segment": [1, 9]}]}}}
+    predictions = {**detections(v_a=[(0, 4, "run", 0.9)], b=[(1, 9, "jump", 0.8)]),
+                   "external_data": {"class_scores": "cuhk.json"}, "missing_features": ["a", "zzz"]}
+    (tmp_path / "g.json").write_text(json.dumps(truth))
+    (tmp_path / "p.json").write_text(json.dumps(predictions))
+    return tmp_path
+
+
+def test_script_runs_without_torch_and_writes_metrics(files):
+    """run: one of two segments, AP 1/2; jump: 1; mAP 3/4 at both thresholds."""
+    done = run_eval("--ground-truth", files / "g.json", "--predictions", files / "p.json", "--subset", "VALIDATION",
+                    "--tiou", "0.5:0.75:2", "--per-class", "--recall", "--bootstrap", "20", "--diagnose",
+                    "--output", files / "m.json")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((files / "m.json").read_text())
+    assert metrics["average_mAP"] == 0.75 and metrics["mAP"] == {"0.50": 0.75, "0.75": 0.75}
+    assert metrics["AP"]["run"] == {"0.50": 0.5, "0.75": 0.5}
+    assert (metrics["num_videos"], metrics["num_segments"], metrics["num_predictions"]) == (2, 3, 2)
+    assert metrics["whole_video_average_mAP"] == 0.5 * (0 + 0.5 * (1 + 1))  # jump [1, 9] of 10 s: tIoU .8; run: .4
+    for words in ("75.00", "videos without features: 1", "EXTERNAL", "cuhk.json", "1 video ids matched"):
+        assert words in done.stdout
+
+
+def test_script_without_output_writes_nothing(files):
+    before = sorted(path.name for path in files.iterdir())
+    done = run_eval("--ground-truth", files / "g.json", "--predictions", files / "p.json", "--subset", "validation")
+    assert done.returncode == 0 and sorted(path.name for path in files.iterdir()) == before
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--tiou", "high"], "FIRST:LAST:COUNT"), (["--subset", "nope"], "nope"), (["--bogus"], "--bogus"),
+    (["a.b=1"], "no effect"), (["--thumos-variant", "213"], "213"), (["--protocol", "coco"], "coco"),
+])
+def test_script_ends_with_one_sentence_and_code_two(files, arguments, words):
+    done = run_eval("--ground-truth", files / "g.json", "--predictions", files / "p.json", *arguments)
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_script_refuses_broken_entries_before_it_writes(files):
+    broken = {"results": {"a": [{"label": "run", "score": 1, "segment": [4, 4]}]}}
+    (files / "p.json").write_text(json.dumps(broken))
+    arguments = ["--ground-truth", files / "g.json", "--predictions", files / "p.json", "--subset", "validation",
+                 "--output", files / "m.json", "--report", files / "report"]
+    done = run_eval(*arguments)
+    assert done.returncode == 2 and "video 'a', entry 0" in done.stderr
+    assert not (files / "m.json").exists() and not (files / "report").exists()
+    done = run_eval(*arguments[:-2], "--lenient")
+    assert done.returncode == 0 and "1 broken detections dropped" in done.stdout and (files / "m.json").exists()

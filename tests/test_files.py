@@ -1,0 +1,83 @@
+"""Files are whole or not there; a broken JSON is one sentence."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from spot.files import SpotError, atomic_path, read_json, write_json, write_text
+
+
+def test_a_written_file_is_complete_and_alone_in_its_folder(tmp_path):
+    write_json(tmp_path / "new" / "metrics.json", {"average_mAP": 0.5})
+    assert read_json(tmp_path / "new" / "metrics.json") == {"average_mAP": 0.5}
+    assert os.listdir(tmp_path / "new") == ["metrics.json"]
+
+
+def test_a_failed_write_leaves_the_last_good_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_text(path, "good")
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"loss": float("nan")})
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "good" and os.listdir(tmp_path) == ["metrics.json"]
+
+
+def test_a_full_disk_leaves_the_last_good_file(tmp_path):
+    """/dev/full answers every write with `no space left on device`."""
+    path = tmp_path / "metrics.json"
+    write_text(path, "good")
+    with pytest.raises(OSError, match="No space left"), atomic_path(path) as temporary:
+        temporary.unlink()
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("x" * 100_000)
+    assert path.read_text() == "good" and os.listdir(tmp_path) == ["metrics.json"]
+
+
+def test_until_it_is_complete_only_the_old_content_shows(tmp_path):
+    path = tmp_path / "plot.png"
+    write_text(path, "old")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old" and temporary.suffix == ".png" and temporary.parent == tmp_path
+    assert path.read_text() == "new"
+
+
+def test_a_written_file_has_the_mode_that_the_user_chose(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"a": 1', "not valid JSON"),
+        (b"", "not valid JSON"),
+        (b"\xff\xfe{}", "not UTF-8"),
+        (b"[" * 100_000, "not valid JSON"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_broken_json_is_one_sentence(tmp_path, content, words):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SpotError, match=rf"a\.json: .*{words}"):
+        read_json(path)
+
+
+def test_a_folder_in_place_of_a_json_is_one_sentence(tmp_path):
+    with pytest.raises(SpotError, match="cannot be read"):
+        read_json(tmp_path)
+
+
+def test_text_keeps_its_characters(tmp_path):
+    write_json(tmp_path / "a.json", {"label": "Fußball"}, indent=1)
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"label": "Fußball"}
