@@ -118,6 +118,9 @@ def job_from_config(arguments):
     if not arguments.compare and not predictions.is_file():
         raise SpotError(f"{predictions}: is missing; run spot_inference.py first, or name another run by "
                         "output_path=FOLDER, or another file by --predictions")
+    for key in ("video_anno_path", "video_info_path"):
+        if data[key] is not None and not Path(data[key]).is_file():
+            raise SpotError(f"dataset.{key}: {data[key]} is missing; name the file by dataset.{key}=PATH")
     labeled_file = folder / "labeled.txt"
     return Job(
         data.video_anno_path, arguments.video_info or data.video_info_path, predictions,

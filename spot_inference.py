@@ -9,10 +9,12 @@
 
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from spot import command_line
 from spot.checkpoint import RunFolder, load_model
+from spot.class_scores import read_class_scores, top_classes
 from spot.config import data_values, decoding_values, grid_values, load_config
 from spot.datasets import choose_device, open_data, with_features
 from spot.files import SpotError, write_json
@@ -54,19 +56,35 @@ def infer(config):
     size = config.testing.batch_size
     settings = {**grid_values(config), **decoding_values(config)}
     fps = settings.pop("fps")
+    external = open_class_scores(config.testing.class_scores, class_names)
     for start in tqdm(range(0, len(present), size), desc="inference", unit="batch", disable=None):
         batch = present[start : start + size]
         found = detect(model, [source.read(video.name) for video in batch], [video.duration_sec for video in batch],
                        feature_duration_sec=[video.feature_duration_sec for video in batch],
-                       fps=[fps or video.fps for video in batch], batch_size=size, **settings)
+                       fps=[fps or video.fps for video in batch], batch_size=size,
+                       external=[external_scores(external, video.name, class_names, config.testing.class_scores_top)
+                                 for video in batch] if external else None, **settings)
         for video, rows in zip(batch, found, strict=True):
             results[video.name] = to_results(rows, class_names)
     content = {"version": "SPOT", "results": results, "missing_features": missing,
-               "external_data": {"class_scores": config.testing.class_scores}}
+               "external_data": {"class_scores": external and config.testing.class_scores}}
     write_json(folder.detections, content)
     print(f"{sum(map(len, results.values()))} detections in {len(results)} videos: {folder.detections}; "
-          f"class source: {'the model' if config.testing.class_scores == 'none' else config.testing.class_scores}")
+          f"class source: {config.testing.class_scores if external else 'the model'}")
     return folder.detections
+
+
+def open_class_scores(path, class_names):
+    """The external video classifier that `testing.class_scores` names; None for `none`: the model's own classes."""
+    return None if path == "none" else read_class_scores(path, class_names)
+
+
+def external_scores(classifier, video_name, class_names, top):
+    """(K,) scores of the classifier's best `top` classes, 0 for the others and for a video that it does not know."""
+    scores = classifier.scores(video_name)
+    if scores is None:
+        return np.zeros(len(class_names))
+    return np.where(np.isin(np.arange(len(scores)), top_classes(scores, top)), scores, 0)
 
 
 def check_fit(model, config, class_names):

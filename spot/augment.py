@@ -1,6 +1,6 @@
 """Weak and strong temporal views. Every view moves features, segments, targets and masks alike.
 
-A view is an affine map of the time axis: snippet position p of the view shows position `start + scale * p` of the input.
+A view is an affine map of the time axis: position p of the view shows position `start + scale * p` of the input.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class View:
 
 
 def random_view(batch, length, max_zoom, generator):
-    """Random crop-and-resize and shift: each video shows a part 1 - max_zoom .. 1 of its length, stretched to the whole.
+    """Random crop-and-resize: each video shows a part 1 - max_zoom .. 1 of its length, stretched to the whole.
 
     max_zoom: 0..1, 0 = the identity; generator: a CPU torch.Generator
     """
@@ -64,10 +64,11 @@ def move_segments(segments, labels, view, length):
     return cut, labels.masked_fill(gone, -1)
 
 
-def perturb(features, noise, channel_dropout, snippet_masking, generator):
+def perturb(features, noise, offset, channel_dropout, snippet_masking, generator):
     """The strong part of a view: Gaussian noise, whole channels and short runs of snippets set to 0.
 
-    features: (B, C, T), standardized per channel, so `noise` is in standard deviations; both shares in 0..1
+    features: (B, C, T), standardized per channel, so `noise` (new in each snippet) and `offset` (one for the whole
+    sequence, as another camera, person or scene would add) are in standard deviations; both shares in 0..1
     """
     batch, channels, length = features.shape
     device = features.device
@@ -78,6 +79,8 @@ def perturb(features, noise, channel_dropout, snippet_masking, generator):
     x = features
     if noise > 0:
         x = x + noise * torch.randn(x.shape, generator=generator).to(device)
+    if offset > 0:
+        x = x + offset * torch.randn(batch, channels, 1, generator=generator).to(device)
     if channel_dropout > 0:
         x = x * (draw(batch, channels, 1) >= channel_dropout) / (1 - channel_dropout)
     if snippet_masking > 0:

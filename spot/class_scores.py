@@ -16,7 +16,7 @@ THUMOS14_TEST_VIDEOS, THUMOS14_OFFICIAL_CLASSES = 1574, 101
 FUSIONS = {
     "product": lambda detection, video: detection * video,
     # the geometric mean keeps the ranking of `product` within a class and stays on the scale of its factors
-    "sqrt": lambda detection, video: np.sqrt(detection * video),
+    "sqrt": lambda detection, video: (detection * video) ** 0.5,
 }
 
 
@@ -70,11 +70,14 @@ def read_class_scores(path, class_names):
     return ClassScores(path, videos, table[:, [column[name] for name in class_names]])
 
 
-def fuse(detection_scores, video_scores, how="product"):
-    """Combine detection scores (N,) with the video-level scores (N,) of the same classes: `product` or `sqrt`."""
+def fuse(foreground, video_scores, how="product"):
+    """Scores of detections whose class an external classifier gives: the model says where, the classifier what.
+
+    foreground, video_scores: arrays or tensors of shapes that broadcast; how: `product` or `sqrt` (of the product)
+    """
     if how not in FUSIONS:
-        raise SpotError(f"the fusion of class scores is {how!r}; it must be one of {', '.join(FUSIONS)}")
-    return FUSIONS[how](np.asarray(detection_scores, np.float64), np.asarray(video_scores, np.float64))
+        raise SpotError(f"testing.class_scores_fusion is {how!r}; it must be one of {', '.join(FUSIONS)}")
+    return FUSIONS[how](foreground, video_scores)
 
 
 def top_classes(video_scores, k):

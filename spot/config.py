@@ -82,6 +82,7 @@ class Training:
 class Augment:
     zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
     noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
+    offset: float = number(0.0, 0)  # the same, but one for the whole sequence
     channel_dropout: float = number(0.1, 0, 0.9)
     snippet_masking: float = number(0.1, 0, 0.9)
     mix: float = number(0.0, 0, 1)  # up to this share of another video is added
@@ -193,7 +194,8 @@ def decoding_values(config):
     testing = config.testing
     return {"mask_thresh": tuple(testing.mask_thresh), "top_k": testing.top_k, "nms_sigma": testing.nms_sigma,
             "min_score": testing.min_score, "max_detections": testing.max_detections,
-            "class_power": testing.class_power, "mask_power": testing.mask_power, "video_power": testing.video_power}
+            "class_power": testing.class_power, "mask_power": testing.mask_power, "video_power": testing.video_power,
+            "fusion": testing.class_scores_fusion}
 
 
 def _schema():

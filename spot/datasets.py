@@ -1,4 +1,4 @@
-"""One dataset for labeled and unlabeled videos on both grids: sequences of T snippets, and which of them a step takes."""
+"""One dataset for labeled and unlabeled videos on both grids: sequences of T snippets, and which a step takes."""
 
 import glob
 import sys
@@ -98,7 +98,8 @@ class GridSettings:
         """The SnippetGrid of `num_snippets` feature rows; SpotError where a value that the grid needs is not known."""
         if self.grid == "resize":
             if not duration_sec:
-                raise SpotError("its duration is not known, which dataset.grid=resize needs; give dataset.video_info_path")
+                raise SpotError("its duration is not known, which dataset.grid=resize needs; "
+                                "give dataset.video_info_path")
             return resize_grid(self.temporal_scale, duration_sec, feature_duration_sec)
         if not (fps or self.fps):
             raise SpotError("its frame rate is not known, which dataset.grid=window needs; set dataset.fps")

@@ -29,6 +29,7 @@ class Augmentation:
 
     zoom: float = 0.3
     noise: float = 0.3
+    offset: float = 0.0
     channel_dropout: float = 0.1
     snippet_masking: float = 0.1
     mix: float = 0.0
@@ -202,9 +203,10 @@ class Trainer:
         view = augment.random_view(len(features), features.shape[-1], self.augmentation.zoom, generator)
         moved = augment.resample(features, view)
         seen = augment.resample(valid[:, None].to(moved.dtype), view)[:, 0] > 0.5
-        moved = augment.perturb(moved, self.augmentation.noise, self.augmentation.channel_dropout,
-                                self.augmentation.snippet_masking, generator)
-        return view, augment.mix(moved, self.augmentation.mix, generator) * seen[:, None], seen
+        strength = self.augmentation
+        moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,
+                                strength.snippet_masking, generator)
+        return view, augment.mix(moved, strength.mix, generator) * seen[:, None], seen
 
     def _supervised(self, outputs, class_targets, mask_targets, class_weights, row_weights, valid):
         """Class, instance and mask losses of one kind of targets."""
@@ -294,7 +296,8 @@ class Trainer:
             segments, labels = (x.to(self.device) for x in pretext.random_segments(batch, length, generator))
             targets, mask_targets = make_targets(segments, labels, 1, length)
             kept = pretext.keep_foreground(features, targets[:, 0])
-            outputs = self._forward(self.model, augment.perturb(kept, self.augmentation.noise, 0, 0, generator), valid)
+            kept = augment.perturb(kept, self.augmentation.noise, 0, 0, 0, generator)
+            outputs = self._forward(self.model, kept, valid)
             losses["random_foreground"] = self.tasks.random_foreground * pretext.random_foreground_loss(
                 outputs["mask_logits"], mask_targets, seen)
         if self.tasks.temporal_order > 0:

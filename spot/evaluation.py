@@ -219,11 +219,11 @@ def read_predictions(source, lenient=False):
     if (columns := _fast_columns(results)) is None:
         results, num_dropped = _sound_entries(results, name, lenient)
         columns = _columns(results)
-    external = data.get("external_data")
-    missing = data.get("missing_features")
+    external, missing = data.get("external_data"), data.get("missing_features")
+    class_scores = external.get("class_scores") if isinstance(external, dict) else None
     return Predictions(
         list(results), np.repeat(np.arange(len(results)), [len(entries) for entries in results.values()]), *columns,
-        class_scores=external.get("class_scores") if isinstance(external, dict) else None,
+        class_scores=None if class_scores in ("", "none") else class_scores,
         missing_features=missing if isinstance(missing, list) else None, num_dropped=num_dropped,
     )
 

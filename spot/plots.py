@@ -108,8 +108,8 @@ def class_colors(labels):
 
 def timeline_figure(videos):
     """Timelines below each other; videos: keyword arguments of `draw_timeline`, one dict each."""
-    figure = Figure(figsize=(9.5, 1.45 * len(videos)), layout="constrained")
-    axes = figure.subplots(len(videos), squeeze=False)[:, 0]
+    figure = Figure(figsize=(8.5, 1.45 * len(videos)))
+    axes = figure.subplots(len(videos), squeeze=False, gridspec_kw={"hspace": 0.55})[:, 0]
     for axis, video in zip(axes, videos, strict=True):
         draw_timeline(axis, **video)
     axes[-1].set_xlabel("seconds")

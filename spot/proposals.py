@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from spot.class_scores import fuse
 from spot.datasets import GridSettings
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
@@ -24,6 +25,7 @@ class Decoding:
     class_power: float = 1.0
     mask_power: float = 0.5
     video_power: float = 0.0
+    fusion: str = "product"
 
 
 def mask_runs(masks, thresholds):
@@ -85,9 +87,8 @@ def join_windows(starts, ends, first_snippets, num_snippets):
 
 
 def class_evidence(outputs, activation):
-    """Probability (B, K, T) of each action in the instance that a snippet is in: logits pooled under its mask row."""
-    pooled = pooled_class_logits(outputs["class_logits"], outputs["masks"])
-    return class_probabilities(pooled, activation)[:, :-1]
+    """Probability (B, K+1, T) of each class in the instance that a snippet is in: logits pooled under its mask row."""
+    return class_probabilities(pooled_class_logits(outputs["class_logits"], outputs["masks"]), activation)
 
 
 def video_evidence(evidence):
@@ -99,7 +100,8 @@ def detections_of(outputs, first_snippets, activation, decoding, external=None):
     """Detections of V videos that have W windows each.
 
     outputs: the model's dict for V * W sequences, the windows of a video side by side, with "valid" (V * W, T) bool
-    first_snippets: W ints; activation: sigmoid or softmax; external: (V, K) probabilities of a video classifier or None
+    first_snippets: W ints; activation: sigmoid or softmax
+    external: None, or (V, K) class probabilities of a video classifier: it then says what, the foreground only where
     Returns a list of V arrays (N, 4): start, end (positions on the grid), class index, score; descending score.
     """
     valid = outputs["valid"]
@@ -111,12 +113,14 @@ def detections_of(outputs, first_snippets, activation, decoding, external=None):
     if windows > 1:
         starts, ends = join_windows(starts, ends, first_snippets, length)
     evidence = class_evidence(outputs, activation) * valid[:, None]
+    evidence, background = evidence[:, :-1], evidence[:, -1:]
+    if external is not None:
+        evidence = fuse((1 - background) * valid[:, None], external.repeat_interleave(windows, 0)[..., None],
+                        decoding.fusion)
     classes = evidence.shape[1]
     evidence = evidence.view(videos, windows, classes, length).transpose(1, 2)  # (V, K, W, T)
     video_score = video_evidence(evidence.flatten(2))[..., None]
     snippet_score = evidence.flatten(2) ** decoding.class_power * video_score**decoding.video_power
-    if external is not None:
-        snippet_score = snippet_score * external[..., None]
     # Classes that cannot reach min_score are left out before the costly part.
     video, label = (snippet_score.amax(-1) >= decoding.min_score).nonzero(as_tuple=True)
     count = min(decoding.top_k * windows, windows * length)

@@ -112,8 +112,8 @@ def test_a_malicious_pickle_never_runs(tmp_path, name):
 
 def test_fusion_by_product_and_by_geometric_mean():
     """.5 * .08 = .04, whose square root is .2."""
-    np.testing.assert_allclose(fuse([0.5, 1.0], [0.08, 0.5]), [0.04, 0.5])
-    np.testing.assert_allclose(fuse([0.5], [0.08], "sqrt"), [0.2])
+    np.testing.assert_allclose(fuse(np.array([0.5, 1.0]), np.array([0.08, 0.5])), [0.04, 0.5])
+    np.testing.assert_allclose(fuse(np.array([0.5]), np.array([0.08]), "sqrt"), [0.2])
     with pytest.raises(SpotError, match=r"'sum'.*product, sqrt"):
         fuse([0.5], [0.5], "sum")
 

@@ -281,19 +281,30 @@ def plain_thumos14(truth, found, ambiguous, threshold):
     return plain_average_precision(len(truth), rights, interpolated=False)
 
 
-whole_times = st.tuples(st.integers(0, 6), st.integers(1, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
-fine_times = st.tuples(st.floats(0, 6), st.floats(0.01, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
-times = st.one_of(whole_times, whole_times, fine_times)
-annotated = st.tuples(st.sampled_from("ab"), times, st.sampled_from("xyz"))
-detected = st.tuples(st.sampled_from("abc"), times, st.sampled_from("xyz"), st.sampled_from([0.1, 0.5, 0.5, 0.9]))
+SIZES = (3, 7, 4, 3, 3)  # videos, starts, lengths, labels, scores
+codes = st.integers(0, np.prod(SIZES) - 1)  # one number per detection, so that thousands of scenes cost seconds
+
+
+def decoded(code, second, names):
+    """An integer -> (video, segment, label, score)."""
+    name, start, length, label, score = (int(digit) for digit in np.unravel_index(code, SIZES))
+    return names[name], (start * second, (start + 1 + length) * second), "xyz"[label], (0.1, 0.5, 0.9)[score]
+
+
 THRESHOLDS = np.array([0.1, 1 / 3, 0.5, 1.0])
 
 
 @settings(max_examples=2000, deadline=None, database=None)
-@given(st.lists(annotated, min_size=1, max_size=10), st.lists(detected, max_size=14),
-       st.lists(st.tuples(st.sampled_from("ab"), times), max_size=2))
-def test_fast_equals_plain_reference(truth, found, ambiguous):
-    """Whole seconds and few scores make ties, duplicates and overlaps equal to a threshold common."""
+@given(st.lists(codes, min_size=1, max_size=10), st.lists(codes, max_size=14), st.lists(codes, max_size=2),
+       st.sampled_from([1, 0.1, 1 / 3, 7.77]))
+def test_fast_equals_plain_reference(truth_codes, found_codes, ambiguous_codes, second):
+    """Whole seconds and few scores make ties, duplicates and overlaps equal to a threshold common.
+
+    Ground truth is in videos a and b, detections in c too.
+    """
+    truth = [decoded(code, second, "aab")[:3] for code in truth_codes]
+    found = [decoded(code, second, "abc") for code in found_codes]
+    ambiguous = [decoded(code, second, "aab")[:2] for code in ambiguous_codes]
     videos = [video(name, *((*segment, label) for other, segment, label in truth if other == name),
                     ambiguous=[segment for other, segment in ambiguous if other == name]) for name in "ab"]
     predictions = {"results": {name: [{"segment": list(segment), "label": label, "score": score}
@@ -496,6 +507,51 @@ def test_script_runs_without_torch_and_writes_metrics(files):
     assert metrics["whole_video_average_mAP"] == 0.5 * (0 + 0.5 * (1 + 1))  # jump [1, 9] of 10 s: tIoU .8; run: .4
     for words in ("75.00", "videos without features: 1", "EXTERNAL", "cuhk.json", "1 video ids matched"):
         assert words in done.stdout
+
+
+@pytest.fixture
+def run_folder(files):
+    """A run folder with its own config.yaml, detections and one labeled training video, which holds a jump."""
+    truth = json.loads((files / "g.json").read_text())
+    jump = {"label": "jump", "segment": [0, 1]}
+    truth["database"]["t"] = {"subset": "training", "duration": 5.0, "annotations": [jump]}
+    (files / "g.json").write_text(json.dumps(truth))
+    folder = files / "run"
+    folder.mkdir()
+    (files / "p.json").rename(folder / "detections.json")
+    (folder / "labeled.txt").write_text("v_t\n")
+    (folder / "config.yaml").write_text(
+        f"dataset:\n  video_anno_path: {files / 'g.json'}\n  feature_path: nowhere\n  eval_subset: validation\n"
+        "testing:\n  tiou: 0.5:0.75:2\n")
+    return folder
+
+
+def test_script_evaluates_a_run_folder(run_folder):
+    """Its own config.yaml wins over --config; no labeled video holds a run."""
+    done = run_eval(f"output_path={run_folder}", "--config", "config/thumos.yaml")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    assert metrics["mAP"] == {"0.50": 0.75, "0.75": 0.75} and metrics["classes_without_labels"] == ["run"]
+    assert "classes without a labeled training video: 1 (run)" in done.stdout
+    done = run_eval(f"output_path={run_folder}", "testing.tiou=0.3:0.3:1")
+    assert list(json.loads((run_folder / "metrics.json").read_text())["mAP"]) == ["0.30"]
+
+
+def test_script_names_the_missing_path(run_folder):
+    done = run_eval(f"output_path={run_folder}", "dataset.video_anno_path=nope.json")
+    assert done.returncode == 2 and "dataset.video_anno_path: nope.json is missing" in done.stderr
+    (run_folder / "detections.json").unlink()
+    done = run_eval(f"output_path={run_folder}")
+    assert done.returncode == 2 and "spot_inference.py" in done.stderr
+
+
+def test_script_compares_two_files(files):
+    """B has no jump: 3/4 - 1/4; on every resample B loses what the jump is worth."""
+    predictions = json.loads((files / "p.json").read_text())
+    (files / "q.json").write_text(json.dumps({"results": {"v_a": predictions["results"]["v_a"]}}))
+    done = run_eval("--ground-truth", files / "g.json", "--subset", "validation", "--bootstrap", "50",
+                    "--compare", files / "p.json", files / "q.json")
+    assert done.returncode == 0 and "B - A: -50.00 points" in done.stdout, done.stderr
 
 
 def test_script_without_output_writes_nothing(files):

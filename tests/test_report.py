@@ -38,7 +38,7 @@ def test_report_is_complete_and_needs_no_network(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    {"found": False}, {"num_videos": 1, "num_classes": 1}, {"duration": None}, {"num_videos": 3, "num_classes": 3}])
+    {"found": False, "num_videos": 3}, {"num_videos": 1, "num_classes": 1}, {"duration": None, "num_videos": 2}])
 def test_report_of_odd_inputs(tmp_path, options):
     """Nothing found, one video, no durations, fewer classes than lines: still all pictures."""
     page = write_report(tmp_path, evaluate(**options), "odd", resamples=3)
