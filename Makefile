@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench-eval clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -18,6 +18,9 @@ demo: $(READY)  ## synthetic data, three trainings, the table (under 5 minutes o
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
+	$(BIN)/python tools/bench_eval.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ import numpy as np
 
 from spot.annotations import read_annotations
 from spot.command_line import Parser, parse, run
-from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, threshold_key
+from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, parse_thresholds, threshold_key
 from spot.files import SpotError, write_json
 
 DEFAULT_CONFIG = "config/anet.yaml"
@@ -143,18 +143,9 @@ def read_run_config(config_path, overrides):
 
 def evaluate(job, arguments, videos, predictions):
     return evaluate_detections(
-        videos, predictions, job.subset, thresholds_from(job.tiou), protocol=arguments.protocol,
+        videos, predictions, job.subset, parse_thresholds(job.tiou), protocol=arguments.protocol,
         drop_duplicates=arguments.drop_duplicates, thumos_variant=arguments.thumos_variant, lenient=arguments.lenient,
     )
-
-
-def thresholds_from(text):
-    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95; a single number is one threshold."""
-    try:
-        first, last, count = text.split(":") if ":" in text else (text, text, 1)
-        return np.linspace(float(first), float(last), int(count))
-    except ValueError:
-        raise SpotError(f"tIoU {text!r} is not FIRST:LAST:COUNT, such as 0.5:0.95:10") from None
 
 
 def chosen_classes(names, classes):
@@ -298,12 +289,13 @@ def compare(result_a, result_b, arguments):
     resamples = arguments.bootstrap or 1000
     difference = result_b.average_mAP - result_a.average_mAP
     low, high = interval(bootstrap(result_b, resamples) - bootstrap(result_a, resamples), difference)
-    for name, path, result in zip("AB", arguments.compare, (result_a, result_b), strict=True):
+    print(f"A = {arguments.compare[0]}\nB = {arguments.compare[1]}\n")
+    print_row("tIoU", [threshold_key(threshold) for threshold in result_a.tiou_thresholds], "average")
+    for name, result in zip("AB", (result_a, result_b), strict=True):
         print_row(f"mAP {name} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
-        print(f"  {name} = {path}")
     verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no difference beyond chance"
-    print(f"average mAP, B - A: {100 * difference:+.2f} points, 95 % interval to {100 * high:+.2f} "
-          f"({resamples:,} paired resamples of the videos): {verdict}")
+    print(f"average mAP, B - A: {100 * difference:+.2f} points, 95 % interval {100 * low:+.2f} to "
+          f"{100 * high:+.2f} ({resamples:,} paired resamples of the videos): {verdict}")
 
 
 if __name__ == "__main__":

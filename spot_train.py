@@ -9,13 +9,12 @@ last.pt (to resume) and best.pt (to detect with).
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from eval import thresholds_from
 from spot import checkpoint, command_line
 from spot.annotations import labeled_split
 from spot.config import data_values, decoding_values, grid_values, load_config, plain, save_config
 from spot.datasets import GridSettings, SnippetDataset, choose_device, feature_statistics, open_data, with_features
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
-from spot.evaluation import evaluate_detections
+from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.files import SpotError
 from spot.model import build_model
 from spot.proposals import detect, to_results
@@ -154,7 +153,7 @@ def holdout_map(model, held_out, source, grid, config):
     results = {video.name: to_results(rows, model.settings["class_names"])
                for video, rows in zip(held_out, found, strict=True)}
     return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
-                               thresholds_from(config.testing.tiou)).average_mAP
+                               parse_thresholds(config.testing.tiou)).average_mAP
 
 
 def line(record):

@@ -89,15 +89,3 @@ def perturb(features, noise, offset, channel_dropout, snippet_masking, generator
         coarse = draw(batch, 1, -(-length // run)) >= snippet_masking
         x = x * coarse.repeat_interleave(run, -1)[..., :length]
     return x
-
-
-def mix(features, most, generator):
-    """Add up to `most` of another sequence of the batch to each, at unit variance: a distractor that has no label.
-
-    features: (B, C, T), standardized; most: 0..1
-    """
-    if most <= 0 or len(features) < 2:
-        return features
-    share = most * torch.rand(len(features), 1, 1, generator=generator).to(features.device)
-    other = features[torch.randperm(len(features), generator=generator).to(features.device)]
-    return (features + share * other) / (1 + share**2).sqrt()

@@ -113,7 +113,7 @@ def load_model(path, device="cpu"):
             model = _published(content.get("state_dict", content), path)
     except SpotError:
         raise
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SpotError(f"{path}: its weights do not fit together ({reason}); was the file changed?") from error
     return model.to(device).eval()

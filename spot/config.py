@@ -85,7 +85,6 @@ class Augment:
     offset: float = number(0.0, 0)  # the same, but one for the whole sequence
     channel_dropout: float = number(0.1, 0, 0.9)
     snippet_masking: float = number(0.1, 0, 0.9)
-    mix: float = number(0.0, 0, 1)  # up to this share of another video is added
 
 
 @dataclass

@@ -32,7 +32,6 @@ class Augmentation:
     offset: float = 0.0
     channel_dropout: float = 0.1
     snippet_masking: float = 0.1
-    mix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ class Trainer:
         strength = self.augmentation
         moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,
                                 strength.snippet_masking, generator)
-        return view, augment.mix(moved, strength.mix, generator) * seen[:, None], seen
+        return view, moved * seen[:, None], seen
 
     def _supervised(self, outputs, class_targets, mask_targets, class_weights, row_weights, valid):
         """Class, instance and mask losses of one kind of targets."""

@@ -23,6 +23,7 @@ Where the kits leave something open or differ, here
 - a class without a detection has AP 0, as in the official kit.
 """
 
+import gc
 import itertools
 import math
 import numbers
@@ -190,6 +191,15 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     )
 
 
+def parse_thresholds(text):
+    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95; a single number is one threshold."""
+    try:
+        first, last, count = text.split(":") if ":" in text else (text, text, 1)
+        return np.linspace(float(first), float(last), int(count))
+    except ValueError:
+        raise SpotError(f"tIoU {text!r} is not FIRST:LAST:COUNT, such as 0.5:0.95:10") from None
+
+
 def check_thresholds(tiou_thresholds):
     """The thresholds as a float array (R,); SpotError where one is not in (0, 1]."""
     thresholds = np.asarray(tiou_thresholds, float).reshape(-1)
@@ -207,7 +217,7 @@ def read_predictions(source, lenient=False):
     A broken entry raises SpotError with the video and the entry; with `lenient` it is dropped and counted.
     """
     is_path = isinstance(source, str | os.PathLike)
-    data, name = (read_json(source), str(source)) if is_path else (source, "predictions")
+    data, name = (_read_large_json(source), str(source)) if is_path else (source, "predictions")
     results = data.get("results") if isinstance(data, dict) else None
     if not isinstance(results, dict):
         raise SpotError(f"{name}: has no 'results'; expected {{\"results\": {{video: [{{label, score, segment}}]}}}}")
@@ -228,6 +238,17 @@ def read_predictions(source, lenient=False):
     )
 
 
+def _read_large_json(path):
+    """`read_json` without garbage collection: a million new objects and no cycle among them, so it only costs time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return read_json(path)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _columns(results):
     """Labels, segments (P, 2) and scores (P,) of entries that are known to be sound."""
     entries = list(itertools.chain.from_iterable(results.values()))
@@ -241,8 +262,8 @@ def _fast_columns(results):
     try:
         labels, raw_scores = [entry["label"] for entry in entries], [entry["score"] for entry in entries]
         raw_segments = [entry["segment"] for entry in entries]
-        numbers_ = itertools.chain(raw_scores, itertools.chain.from_iterable(raw_segments))
-        plain = set(map(type, numbers_)) <= {int, float} and set(map(type, labels)) <= {str}
+        values = itertools.chain(raw_scores, itertools.chain.from_iterable(raw_segments))
+        plain = set(map(type, values)) <= {int, float} and set(map(type, labels)) <= {str}
         if not plain or set(map(len, raw_segments)) - {2}:
             return None
         segments = np.fromiter(itertools.chain.from_iterable(raw_segments), float).reshape(-1, 2)

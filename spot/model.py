@@ -27,8 +27,9 @@ class DilatedConv(nn.Module):
         self.mix = nn.Conv1d(dim, dim, 1)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x):
-        return x + self.dropout(self.mix(F.gelu(self.conv(self.norm(x)))))
+    def forward(self, x, keep=1):
+        # Behind the end of a padded sequence the convolution sees zeros, as behind the end of a full one.
+        return (x + self.dropout(self.mix(F.gelu(self.conv(self.norm(x) * keep))))) * keep
 
 
 class TransformerLayer(nn.Module):
@@ -68,7 +69,7 @@ class ConvTransformerEncoder(nn.Module):
         keep = 1 if valid is None else valid[:, None]
         x = self.dropout(self.project(features)) * keep
         for conv in self.convs:
-            x = conv(x) * keep
+            x = conv(x, keep)
         x = x.transpose(1, 2)
         for layer in self.layers:
             x = layer(x, valid)

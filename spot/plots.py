@@ -1,7 +1,7 @@
 """Pictures: timelines of videos, and the evaluation report as PNGs and one self-contained HTML page. No torch.
 
 Every picture is drawn at 100 dots per inch and shown at its own size, so text stays as large as it was drawn. Colors
-are those of Okabe and Ito, which color-blind readers can tell apart.
+are those of Okabe and Ito, which color-blind readers can tell apart; hatching doubles their number.
 """
 
 import base64
@@ -30,7 +30,9 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 LINES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK)
 CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
+CLASS_STYLES = [(color, hatch) for hatch in (None, "/////") for color in CLASS_COLORS]
 GRAY = "#999999"
+OTHER_STYLE = (GRAY, None)
 MAX_LANES = 8  # of detections that overlap in time
 MAX_SHOWN = 200  # more bars than that do not tell more
 VIDEOS_PER_PICTURE = 10
@@ -39,10 +41,11 @@ VIDEOS_PER_PICTURE = 10
 # --- timelines --------------------------------------------------------------------------------------------------------
 
 
-def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_truth=None, title=""):
+def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_truth=None, title="", styles=None):
     """One video on a time axis: its detections, and above them the ground truth where there is one.
 
     segments_sec: (P, 2); labels: P names; scores: (P,); ground_truth: None or (segments_sec (N, 2), N names)
+    styles: {name: (color, hatch)}, None: chosen for this video
     Color tells the class, opacity the score relative to the best of the video. Detections take the highest lane that is
     free at their time, the best first; those that find none of `MAX_LANES` free are left out, and the title says so.
     """
@@ -54,18 +57,20 @@ def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_
     true_lanes = pack_lanes(true_segments, None)
     num_true_lanes = max(true_lanes, default=-1) + 1
     shown = [(index, lane) for index, lane in zip(order, lanes, strict=True) if lane is not None]
-    colors = class_colors([*true_labels, *(labels[index] for index, _ in shown)])
+    present = list(dict.fromkeys([*true_labels, *(labels[index] for index, _ in shown)]))
+    styles = styles or class_styles(present)
 
     right_end = max([*segments_sec[[index for index, _ in shown], 1], *true_segments[:, 1], duration_sec or 0]) or 1
     for (start, end), label, lane in zip(true_segments, true_labels, true_lanes, strict=True):
         width = max(end - start, 0.004 * right_end)  # real files hold segments of no length, which should be seen too
-        axis.broken_barh([(start, width)], (lane - num_true_lanes - 0.3, 0.8), facecolor=colors[label],
-                         edgecolor="black", linewidth=0.8)
+        draw_bar(axis, start, width, lane - num_true_lanes - 0.3, styles[label])
+        axis.broken_barh([(start, width)], (lane - num_true_lanes - 0.3, 0.8), facecolor="none", edgecolor="black",
+                         linewidth=0.8)
     lowest, highest = min(scores.min(initial=0), 0), max(scores.max(initial=0), 0)
     for index, lane in shown:
         start, end = segments_sec[index]
-        axis.broken_barh([(start, end - start)], (lane + 0.1, 0.8), facecolor=colors[labels[index]],
-                         alpha=0.12 + 0.88 * (scores[index] - lowest) / max(highest - lowest, 1e-12))
+        opacity = 0.12 + 0.88 * (scores[index] - lowest) / max(highest - lowest, 1e-12)
+        draw_bar(axis, start, end - start, lane + 0.1, styles[labels[index]], opacity)
 
     num_lanes = max((lane for _, lane in shown), default=0) + 1
     axis.set_xlim(min(0, true_segments.min(initial=0)), right_end)
@@ -77,11 +82,24 @@ def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_
     left_out = f", {len(shown):,} shown" if len(shown) < len(scores) else ""
     axis.set_title(f"{title}   {len(scores):,} detections{left_out}, best score {highest:.3g}",
                    fontsize=9, loc="left", pad=3)
-    handles = [Patch(color=color, label=label) for label, color in colors.items() if color != GRAY]
-    if GRAY in colors.values():
-        handles.append(Patch(color=GRAY, label=f"{list(colors.values()).count(GRAY)} other classes"))
+    draw_class_legend(axis, present, styles)
+
+
+def draw_bar(axis, start, width, top, style, opacity=1.0):
+    color, hatch = style
+    axis.broken_barh([(start, width)], (top, 0.8), facecolor=color, hatch=hatch, edgecolor="white", linewidth=0,
+                     alpha=opacity)
+
+
+def draw_class_legend(axis, names, styles):
+    """The classes of one video, to the right of it; in more columns where they would reach into the next video."""
+    named = [name for name in names if styles[name] != OTHER_STYLE]
+    handles = [Patch(facecolor=styles[name][0], hatch=styles[name][1], edgecolor="white", linewidth=0, label=name)
+               for name in named]
+    if len(named) < len(names):
+        handles.append(Patch(color=GRAY, label=f"{len(names) - len(named)} other classes"))
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, frameon=False,
-                handlelength=1, borderaxespad=0, labelspacing=0.25)
+                handlelength=1.5, borderaxespad=0, labelspacing=0.25, ncols=max(1, -(-len(handles) // 7)))
 
 
 def pack_lanes(segments_sec, most):
@@ -100,16 +118,15 @@ def pack_lanes(segments_sec, most):
     return places
 
 
-def class_colors(labels):
-    """{label: color} in order of appearance; gray from the eighth class on."""
-    names = list(dict.fromkeys(labels))
-    return {name: CLASS_COLORS[index] if index < len(CLASS_COLORS) else GRAY for index, name in enumerate(names)}
+def class_styles(names):
+    """{name: (color, hatch)} in the order of the names; gray for those beyond the styles that can be told apart."""
+    return {name: CLASS_STYLES[index] if index < len(CLASS_STYLES) else OTHER_STYLE for index, name in enumerate(names)}
 
 
 def timeline_figure(videos):
     """Timelines below each other; videos: keyword arguments of `draw_timeline`, one dict each."""
     figure = Figure(figsize=(8.5, 1.45 * len(videos)))
-    axes = figure.subplots(len(videos), squeeze=False, gridspec_kw={"hspace": 0.55})[:, 0]
+    axes = figure.subplots(len(videos), squeeze=False, gridspec_kw={"hspace": 0.7})[:, 0]
     for axis, video in zip(axes, videos, strict=True):
         draw_timeline(axis, **video)
     axes[-1].set_xlabel("seconds")
@@ -134,6 +151,8 @@ def timeline_of(result, video, score):
         "duration_sec": None if np.isnan(duration) else duration,
         "ground_truth": (scene.gt_sec[truth], [scene.classes[label] for label in scene.gt_class[truth]]),
         "title": f"{scene.videos[video]}   AP {100 * score:.1f} %",
+        # Few classes keep one style in all videos; of many, each video shows its own.
+        "styles": class_styles(scene.classes) if len(scene.classes) <= len(CLASS_STYLES) else None,
     }
 
 
@@ -156,9 +175,9 @@ def map_figure(result, low_high):
     axis.plot(tiou, 100 * result.mAP, "o-", color=BLUE, label=f"detections, average {100 * result.average_mAP:.2f} "
               f"(95 %: {100 * low_high[0]:.2f} to {100 * low_high[1]:.2f})")
     baseline = np.zeros(len(tiou)) if result.whole_video_mAP is None else result.whole_video_mAP
-    for x, y, other in zip(tiou, result.mAP, baseline, strict=True):
-        axis.annotate(f"{100 * y:.1f}", (x, 100 * y), (0, 6 if y >= other else -14), textcoords="offset points",
-                      ha="center", fontsize=9)
+    for x, y, other in zip(tiou, 100 * result.mAP, 100 * baseline, strict=True):
+        axis.annotate(f"{y:.1f}", (x, max(y, other)), (0, 6), textcoords="offset points", ha="center", fontsize=9,
+                      color=BLUE)
     if result.whole_video_mAP is not None:
         axis.plot(tiou, 100 * result.whole_video_mAP, "s--", color=RED,
                   label=f"one segment over the whole video, average {100 * result.whole_video_average_mAP:.2f}")

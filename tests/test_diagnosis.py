@@ -74,6 +74,12 @@ def test_equally_near_segments_decide_for_the_own_label():
             "true positive", "double detection"]
 
 
+def test_the_nearest_segment_decides():
+    """[4, 14] as run: tIoU 6/14 with the run [0, 10], 9/11 with the jump [5, 15]. As jump it would be right."""
+    result = evaluate([video("a", (0, 10, "run"), (5, 15, "jump"))], {"a": [(4, 14, "run", 0.9)]})
+    assert ERROR_TYPES[error_types(result.scene, result.matches[0], 0.5)[0]] == "wrong label"
+
+
 def test_profile_counts_each_g_detections_of_a_class():
     """Two runs (G = 2): the best two are right, the next two are a double detection and background, then nothing."""
     truth = [video("a", (0, 10, "run"), (20, 30, "run"))]
@@ -168,6 +174,13 @@ def test_recall_at_top_kx_looks_at_k_times_g_detections():
     truth = [video("a", (0, 10, "run"), (0, 10, "jump"))]
     result = evaluate(truth, {"a": [(50, 60, "run", 0.9), (0, 10, "run", 0.8)]})
     assert recall_at_top(result).tolist() == [[0], [0.5]]
+
+
+def test_recall_at_top_kx_grows_with_the_segments_of_the_video():
+    """Two runs in a, so two detections may find them; in b one, which is wrong: 2 of 3 recalled."""
+    truth = [video("a", (0, 10, "run"), (20, 30, "run")), video("b", (0, 10, "run"))]
+    found = {"a": [(0, 10, "run", 0.9), (20, 30, "run", 0.8)], "b": [(50, 60, "run", 0.9), (0, 10, "run", 0.8)]}
+    assert recall_at_top(evaluate(truth, found), (1,)).tolist() == [[pytest.approx(2 / 3)]]
 
 
 def test_one_detection_may_recall_two_segments():

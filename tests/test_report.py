@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from spot.annotations import Video
 from spot.evaluation import evaluate_detections
 from spot.files import SpotError
-from spot.plots import best_median_worst, class_colors, class_figure, pack_lanes, save_timeline, write_report
+from spot.plots import best_median_worst, class_figure, class_styles, pack_lanes, save_timeline, write_report
 
 PICTURES = {"map_by_tiou", "error_profile", "removal_gains", "sensitivity", "recall", "precision_recall", "ap_by_class",
             "timelines_best", "timelines_median", "timelines_worst"}
@@ -38,9 +38,9 @@ def test_report_is_complete_and_needs_no_network(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    {"found": False, "num_videos": 3}, {"num_videos": 1, "num_classes": 1}, {"duration": None, "num_videos": 2}])
+    {"found": False, "num_videos": 1, "num_classes": 1}, {"duration": None, "num_videos": 2}])
 def test_report_of_odd_inputs(tmp_path, options):
-    """Nothing found, one video, no durations, fewer classes than lines: still all pictures."""
+    """Nothing found in the only video; no durations and fewer classes than lines: still all pictures."""
     page = write_report(tmp_path, evaluate(**options), "odd", resamples=3)
     assert {path.stem for path in tmp_path.glob("*.png")} == PICTURES
     assert "nan" not in page.read_text().split("data:")[0]
@@ -61,9 +61,11 @@ def test_lanes_hold_what_does_not_overlap():
     assert pack_lanes([(0, 4), (1, 5), (2, 3)], None) == [0, 1, 2]
 
 
-def test_eighth_class_is_gray():
-    colors = class_colors([*"aabcdefgh"])
-    assert len(set(colors.values())) == 8 and colors["h"] == "#999999" and list(colors) == [*"abcdefgh"]
+def test_classes_beyond_the_styles_are_gray():
+    """Seven colors, plain and hatched, make fourteen styles."""
+    styles = class_styles("abcdefghijklmnop")
+    assert len(set(styles.values())) == 15 and styles["o"] == styles["p"] == ("#999999", None)
+    assert styles["a"][0] == styles["h"][0] and styles["a"] != styles["h"]
 
 
 def test_best_median_and_worst_videos_are_in_order():

@@ -1,0 +1,147 @@
+"""tIoU by hand, and both snippet grids: where each snippet lies in time, and back."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from spot.proposals import mask_runs
+from spot.segments import resize_grid, tiou, window_grid, window_starts
+from spot.targets import make_targets, pad_segments
+
+
+def test_tiou_by_hand():
+    """[0, 4] and [2, 6] share 2 of 6; [0, 4] and [0, 4] all; [0, 4] and [4, 5] touch and share nothing."""
+    assert tiou([[0, 4]], [[2, 6], [0, 4], [4, 5]]) == pytest.approx(np.array([[2 / 6, 1, 0]]))
+
+
+def test_tiou_of_empty_and_reversed_segments_is_zero():
+    """A segment without length overlaps nothing, itself included: 0 and not 0 / 0."""
+    assert (tiou([[3, 3], [5, 2]], [[3, 3], [2, 5], [5, 2]]) == 0).all()
+    assert tiou([], [[0, 1]]).shape == (0, 1)
+
+
+def test_resize_snippet_covers_its_share_of_the_video():
+    """80 s in 8 snippets: snippet i covers [10 i, 10 i + 10] s."""
+    grid = resize_grid(8, 80)
+    assert grid.to_sec(np.arange(9)) == pytest.approx(10 * np.arange(9), abs=1e-4)
+    assert grid.to_snippet([25, 30]) == pytest.approx([2.5, 3])
+
+
+def test_resize_uses_the_time_that_the_features_cover():
+    """The features cover 72 of 80 s: snippet i is centered at 9 i + 4.5 s, and the last one reaches to 80 s."""
+    grid = resize_grid(8, 80, 72)
+    assert grid.to_sec(np.arange(8) + 0.5) == pytest.approx(9 * np.arange(8) + 4.5)
+    assert grid.to_sec(8) == pytest.approx(80)
+
+
+@pytest.mark.parametrize(("stride", "window", "fps"), [(4, 16, 25), (16, 16, 29.97), (25, 50, 50)])
+def test_window_snippets_are_centered_exactly(stride, window, fps):
+    """Snippet i is centered at (i * stride + window / 2) / fps seconds."""
+    centers_sec = np.array([(i * stride + window / 2) / fps for i in range(8)])
+    grid = window_grid(8, stride, window, fps, duration_sec=100)
+    assert grid.to_sec(np.arange(8) + 0.5) == pytest.approx(centers_sec, abs=1e-9)
+    assert grid.to_snippet(centers_sec) == pytest.approx(np.arange(8) + 0.5, abs=1e-9)
+
+
+def test_window_offset_moves_every_center():
+    """First frame 8, stride 4, window 16, 4 frames per second: centers at (8 + 4 i + 8) / 4 = 4 + i seconds."""
+    assert window_grid(3, 4, 16, 4, 20, offset=8).to_sec([0.5, 1.5, 2.5]) == pytest.approx([4, 5, 6])
+
+
+@pytest.mark.parametrize("grid", [resize_grid(8, 37), resize_grid(8, 37, 30), resize_grid(8, 37, 45), resize_grid(1, 37),
+                                  window_grid(8, 4, 16, 1, 37), window_grid(1, 4, 16, 1, 37), window_grid(20, 4, 16, 1, 37)])
+def test_the_first_and_last_snippet_reach_to_the_ends(grid):
+    """Also where the features cover less or more than the 37 s, and with a single snippet."""
+    assert grid.to_sec([0, grid.length]).tolist() == [0, 37]
+    assert grid.to_sec([-5, grid.length + 5]).tolist() == [0, 37]
+    assert grid.to_snippet([-1, 0]).tolist() == [0, 0] and grid.to_snippet([1e9]).tolist() == [grid.length]
+
+
+def test_without_a_duration_a_window_video_ends_with_its_last_window():
+    """3 snippets, stride 4, window 16, 2 fps: (2 * 4 + 16) / 2 = 12 s."""
+    assert window_grid(3, 4, 16, 2).duration_sec == 12
+
+
+durations = st.floats(2, 2000)
+
+
+@st.composite
+def grids(draw):
+    """Both grids, also where the features end before or after the video."""
+    if draw(st.booleans()):
+        duration = draw(durations)
+        return resize_grid(draw(st.integers(1, 60)), duration, draw(st.none() | st.floats(0.8, 1.2).map(duration.__mul__)))
+    length, stride, fps = draw(st.integers(1, 60)), draw(st.integers(1, 64)), draw(st.floats(5, 60))
+    window = stride * draw(st.integers(1, 4))
+    reach = ((length - 1) * stride + window) / fps
+    return window_grid(length, stride, window, fps, draw(st.none() | st.floats(0.9, 1.3).map(reach.__mul__)))
+
+
+@settings(deadline=None, max_examples=200)
+@given(grids(), st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_seconds_to_positions_and_back(grid, shares):
+    """Time and position tell the same, to a thousandth of a snippet, wherever the features reach."""
+    last_center_sec = grid.first_center_sec + (grid.length - 1) * grid.snippet_sec
+    times_sec = np.array(shares) * grid.duration_sec
+    times_sec = times_sec[times_sec <= max(last_center_sec, grid.duration_sec)]
+    assert grid.to_sec(grid.to_snippet(times_sec)) == pytest.approx(times_sec, abs=1e-3 * grid.snippet_sec)
+
+
+def there_and_back(grid, start, end):
+    """One segment in positions -> seconds -> positions -> targets -> runs of its mask rows -> (M, 2) seconds."""
+    segment_sec = grid.to_sec(np.array([start, end]))
+    segments, labels = pad_segments([grid.to_snippet(segment_sec)[None]], [[0]])
+    class_targets, mask_targets = make_targets(segments, labels, 1, grid.length)
+    starts, ends, quality = mask_runs(mask_targets, [0.5])
+    found = (quality[0, :, 0] > 0) & (class_targets[0, 0] > 0)
+    return segment_sec, grid.to_sec(torch.stack([starts, ends], -1)[0, found, 0].double().numpy())
+
+
+@settings(deadline=None, max_examples=200)
+@given(grids(), st.floats(0, 1), st.floats(0, 1))
+def test_round_trip_loses_at_most_half_a_snippet(grid, place, size):
+    """Segments of at least one snippet, both grids: every snippet of the segment gives it back, both ends within half
+    a snippet. A snippet is measured on the grid, because the first and the last one also hold the time before and after
+    the features; between the first and the last center, half a snippet is half of `snippet_sec`."""
+    length = 1 + size * (grid.length - 1)
+    start = place * (grid.length - length)
+    segment_sec, found_sec = there_and_back(grid, start, start + length)
+    segment = grid.to_snippet(segment_sec)
+    assume(segment[1] - segment[0] > 1 - 1e-3)  # a video that ends before its features cuts the last snippets
+    assert len(found_sec) >= 1
+    assert np.abs(grid.to_snippet(found_sec) - segment).max() <= 0.5 + 1e-3
+    inner_sec = grid.first_center_sec, min(grid.first_center_sec + (grid.length - 1) * grid.snippet_sec, grid.duration_sec)
+    if inner_sec[0] <= min(found_sec.min(), segment_sec[0]) and max(found_sec.max(), segment_sec[1]) <= inner_sec[1]:
+        assert np.abs(found_sec - segment_sec).max() <= 0.501 * grid.snippet_sec
+
+
+@settings(deadline=None, max_examples=100)
+@given(grids(), st.floats(0, 1), st.floats(0.01, 0.99))
+def test_a_shorter_segment_lands_on_its_nearest_snippet(grid, place, length):
+    """A segment shorter than a snippet, also one that holds no snippet center: some snippet within one of it answers."""
+    start = place * (grid.length - length)
+    _, found_sec = there_and_back(grid, start, start + length)
+    if len(found_sec) == 0:  # its snippet is covered by less than half
+        segments, labels = pad_segments([np.array([[start, start + length]])], [[0]])
+        class_targets, _ = make_targets(segments, labels, 1, grid.length)
+        assert class_targets[0, 0].max() > 0
+        return
+    middle = grid.to_snippet(found_sec).mean(1)
+    assert np.abs(middle - (start + length / 2)).max() <= 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.integers(2, 300))
+def test_windows_cover_everything_and_overlap_by_half(length, num_snippets):
+    starts = window_starts(length, num_snippets)
+    assert starts[0] == 0 and (len(starts) == 1) == (length <= num_snippets)
+    if len(starts) > 1:
+        assert starts[-1] == length - num_snippets
+        assert all(0 < after - before <= num_snippets // 2 for before, after in zip(starts, starts[1:], strict=False))
+
+
+def test_windows_by_hand():
+    """20 snippets in windows of 8: the last starts at 12, and 12 / 4 = 3 steps of 4 lead there."""
+    assert window_starts(20, 8) == [0, 4, 8, 12] and window_starts(8, 8) == [0] and window_starts(9, 8) == [0, 1]
