@@ -7,6 +7,7 @@
 `output_path`/detections.json for every video of `dataset.eval_subset`.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,9 @@ def infer(config):
     videos, class_names, source = open_data(**data_values(config))
     check_fit(model, config, class_names)
     wanted = [video for video in videos if video.subset == config.dataset.eval_subset.lower()]
+    if not wanted:
+        raise SpotError(f"dataset.eval_subset: no video of {config.dataset.video_anno_path} is in subset "
+                        f"{config.dataset.eval_subset!r}; it has {', '.join(sorted({v.subset for v in videos}))}")
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
 
     results = {name: [] for name in missing}  # without features nothing is found, and evaluation counts it
@@ -57,6 +61,9 @@ def infer(config):
     settings = {**grid_values(config), **decoding_values(config)}
     fps = settings.pop("fps")
     external = open_class_scores(config.testing.class_scores, class_names)
+    if external and (unknown := [video.name for video in present if external.scores(video.name) is None]):
+        print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
+              "nothing is detected in them", file=sys.stderr)
     for start in tqdm(range(0, len(present), size), desc="inference", unit="batch", disable=None):
         batch = present[start : start + size]
         found = detect(model, [source.read(video.name) for video in batch], [video.duration_sec for video in batch],

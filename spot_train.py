@@ -32,6 +32,7 @@ def train(config):
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
     resume = config.training.resume == "auto" and folder.last.exists()
+    folder.prepare(resume)
 
     # Data: annotated videos with features, of which a few may show their labels.
     videos, class_names, source = open_data(**data_values(config))
@@ -63,23 +64,24 @@ def train(config):
     model.to(device)
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
-    folder.prepare(resume)
-    save_config(config, folder.config)
-    folder.describe(class_names, [video.name for video in labeled + held_out])
     progress = {"records": [], "best": -1.0}
     if resume:
-        progress = trainer.load_state(checkpoint.read(folder.last))
-    writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) or None)
+        progress = checkpoint.resume(folder.last, trainer, architecture)
+    save_config(config, folder.config)
+    folder.describe(class_names, [video.name for video in labeled + held_out])
+    writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
 
     def finish_epoch(record):
         """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
         record["holdout_mAP"] = holdout_map(trainer.teacher.module, held_out, source, grid, config)
         progress["records"].append(record)
-        checkpoint.save(folder.last, {**trainer.state(), **progress})
+        detector = checkpoint.describe_model(trainer.teacher.module, architecture)
         if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
             progress["best"] = record["holdout_mAP"] or progress["best"]
-            checkpoint.save_model(folder.best, trainer.teacher.module, architecture)
+            checkpoint.save(folder.best, detector)
         folder.write_log(progress["records"])
+        # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
+        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), **progress})
         for name, value in {**record["loss"], "lr": record["lr"], "kept_share": record["kept_share"],
                             "holdout_mAP": record["holdout_mAP"]}.items():
             if value is not None:
@@ -149,6 +151,7 @@ def holdout_map(model, held_out, source, grid, config):
         return None
     features = [source.read(video.name) for video in held_out]
     found = detect(model, features, [video.duration_sec for video in held_out],
+                   feature_duration_sec=[video.feature_duration_sec for video in held_out],
                    fps=[grid.fps or video.fps for video in held_out])
     results = {video.name: to_results(rows, model.settings["class_names"])
                for video, rows in zip(held_out, found, strict=True)}

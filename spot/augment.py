@@ -21,13 +21,13 @@ class View:
         return self.start[:, None] + self.scale[:, None] * center
 
 
-def random_view(batch, length, max_zoom, generator):
-    """Random crop-and-resize: each video shows a part 1 - max_zoom .. 1 of its length, stretched to the whole.
+def random_view(counts, max_zoom, generator):
+    """Random crop-and-resize: each video shows a part 1 - max_zoom .. 1 of its length, stretched accordingly.
 
-    max_zoom: 0..1, 0 = the identity; generator: a CPU torch.Generator
+    counts: (B,) valid snippets; max_zoom: 0..1, 0 = the identity; generator: a CPU torch.Generator
     """
-    scale = 1 - max_zoom * torch.rand(batch, generator=generator)
-    start = (1 - scale) * length * torch.rand(batch, generator=generator)
+    scale = 1 - max_zoom * torch.rand(len(counts), generator=generator)
+    start = (1 - scale) * counts * torch.rand(len(counts), generator=generator)
     return View(start, scale)
 
 
@@ -53,15 +53,83 @@ def resample_masks(masks, view):
     return resample(resample(masks, view, 1), view, 2)
 
 
-def move_segments(segments, labels, view, length):
-    """Segments (B, N, 2) as the view shows them, cut to 0..length; labels become -1 where the center part is gone."""
+def move_segments(segments, labels, view, low, high):
+    """Segments as the view shows them, cut to low..high (numbers or (B, 1)); labels become -1 where nothing is left.
+
+    segments: (B, N, 2) positions; labels: (B, N), -1 = none
+    """
     start, scale = (x.to(segments.device)[:, None, None] for x in (view.start, view.scale))
     moved = (segments - start) / scale
-    cut = moved.clamp(0, length)
+    low, high = (torch.as_tensor(x, dtype=moved.dtype, device=moved.device).view(-1, 1, 1) for x in (low, high))
+    cut = torch.minimum(torch.maximum(moved, low), high)
     # A sliver of a segment at the edge holds no snippet center: it is dropped, not rounded up to a snippet.
     left_over = cut[..., 1] - cut[..., 0]
     gone = (left_over < 0.5) & (left_over < 0.99 * (moved[..., 1] - moved[..., 0]))
     return cut, labels.masked_fill(gone, -1)
+
+
+@dataclass(frozen=True)
+class Montage:
+    """Each sequence through a view, and from `split` on its partner's through another: short and many instances.
+
+    first, second: View of the sequence and of its partner; partner: (B,) numbers; split: (B,) snippets, T = no partner
+    """
+
+    first: View
+    second: View
+    partner: torch.Tensor
+    split: torch.Tensor
+
+    def before(self, length):
+        """(B, T) bool: the snippets that show the sequence itself."""
+        return torch.arange(length, device=self.split.device) < self.split[:, None]
+
+    def show(self, x, dim=-1):
+        """(B, ..., T, ...) as the montage shows it."""
+        own = resample(x, self.first, dim)
+        other = resample(x[self.partner], self.second, dim)
+        shape = [len(x)] + [1] * (x.dim() - 1)
+        shape[dim] = x.shape[dim]
+        return torch.where(self.before(x.shape[dim]).to(x.device).view(shape), own, other)
+
+    def show_masks(self, masks):
+        """(B, T, T) masks: rows and columns are both snippets, and no instance goes across the split."""
+        own, other = resample_masks(masks, self.first), resample_masks(masks[self.partner], self.second)
+        before = self.before(masks.shape[-1]).to(masks.device)
+        both = before[:, :, None] & before[:, None]
+        neither = ~before[:, :, None] & ~before[:, None]
+        return own * both + other * neither
+
+    def show_segments(self, segments, labels, length):
+        """Segments (B, N, 2) and labels (B, N) -> (B, 2N, 2) and (B, 2N), those of the partner behind the own."""
+        split = self.split.to(segments.device).to(segments.dtype)[:, None]
+        own = move_segments(segments, labels, self.first, torch.zeros_like(split), split)
+        other = move_segments(segments[self.partner], labels[self.partner], self.second, split, length + 0 * split)
+        return torch.cat([own[0], other[0]], 1), torch.cat([own[1], other[1]], 1)
+
+
+def random_montage(counts, length, zoom, share, generator):
+    """A random view of each sequence; a `share` of them end in a part of a partner.
+
+    counts: (B,) valid snippets; length: T. Where there is a partner, both parts show anything from a crop at the native
+    speed to the whole sequence squeezed into their place.
+    """
+    batch = len(counts)
+    own = random_view(counts, zoom, generator)
+    partner = torch.randperm(batch, generator=generator)
+    paired = torch.rand(batch, generator=generator) < share
+    split = torch.where(paired, (length * (0.3 + 0.4 * torch.rand(batch, generator=generator))).round(), length)
+
+    def fit(counts, place):
+        """A view whose visible part, `place` snippets, lies within the first `counts` of the input."""
+        squeeze = (counts / place).clamp(min=1) ** torch.rand(batch, generator=generator)
+        scale = torch.minimum(squeeze, counts / place.clamp(min=1))
+        return scale, (counts - scale * place).clamp(min=0) * torch.rand(batch, generator=generator)
+
+    scale, start = fit(counts, split)
+    first = View(torch.where(paired, start, own.start), torch.where(paired, scale, own.scale))
+    scale, start = fit(counts[partner], (length - split).clamp(min=1))
+    return Montage(first, View(start - split * scale, scale), partner, split)
 
 
 def perturb(features, noise, offset, channel_dropout, snippet_masking, generator):

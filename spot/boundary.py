@@ -35,7 +35,7 @@ def hard_snippets(mask, valid, widths):
         if width == 0:
             return mask
         kernel = torch.ones(1, 2 * width + 1, device=mask.device)
-        # Geodesic borders: the sequence's own ends are no boundaries.
+        # kornia's borders: the sequence's own ends are no boundaries.
         return operator(plane, kernel)[:, 0, 0] > 0.5
 
     narrow, wide = widths

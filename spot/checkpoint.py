@@ -55,13 +55,13 @@ def git_commit():
         return "unknown"
 
 
-def save_model(path, model, architecture):
-    """Write a model for inference: weights, how to build it, and its settings (classes, grid, decoding).
+def describe_model(model, architecture):
+    """A model as the content of a checkpoint: weights, how to build it, and its settings (classes, grid, decoding).
 
     architecture: the keyword arguments of `model.build_model`
     """
-    save(path, {"format": FORMAT, "state_dict": model.state_dict(), "architecture": architecture,
-                "settings": model.settings})
+    return {"format": FORMAT, "state_dict": model.state_dict(), "architecture": architecture,
+            "settings": model.settings}
 
 
 def save(path, content):
@@ -146,6 +146,23 @@ def _published(state, path):
     model.load_state_dict(ours)
     model.settings = {"grid": "resize", "temporal_scale": mask_head.temporal_scale}
     return model
+
+
+def resume(path, trainer, architecture):
+    """Give `trainer` the state that last.pt holds. Returns the run's {"records": log records, "best": holdout mAP}."""
+    content = read(path)
+    try:
+        if content["architecture"] != architecture:
+            changed = [key for key in architecture if content["architecture"].get(key) != architecture[key]]
+            raise SpotError(f"{path}: cannot be resumed, its {', '.join(changed)} differ from the settings; give the "
+                            "run's own, or choose another output_path")
+        trainer.load_state(content["trainer"])
+        return {"records": content["records"], "best": content["best"]}
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        if isinstance(error, SpotError):
+            raise
+        raise SpotError(f"{path}: cannot be resumed, it does not hold the state of this training "
+                        f"({' '.join(str(error).split())[:200]}); choose another output_path") from error
 
 
 def load_pretrained(model, path):

@@ -31,7 +31,7 @@ class Dataset:
     video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
     feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
-    feature_pattern: str | None = None  # such as "{video}_rgb.npy"; null: {video}.* or v_{video}.*
+    feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     train_subset: str = "training"
     eval_subset: str = "validation"
     num_classes: int | None = None  # null: from the annotations; a number is checked against them
@@ -42,7 +42,7 @@ class Dataset:
     stride: int = number(16, 1)  # frames between two snippets (window grid)
     window: int = number(16, 1)  # frames that a snippet sees (window grid)
     offset: int = 0  # first frame of the first snippet (window grid)
-    fps: float | None = None  # frames per second; null: each video's own
+    fps: float | None = number(None, 1e-6)  # frames per second; null: each video's own
 
 
 @dataclass
@@ -81,8 +81,9 @@ class Training:
 @dataclass
 class Augment:
     zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
+    montage: float = number(0.5, 0, 1)  # share of views that end in a part of another sequence
     noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
-    offset: float = number(0.0, 0)  # the same, but one for the whole sequence
+    offset: float = number(0.75, 0)  # the same, but one for the whole sequence
     channel_dropout: float = number(0.1, 0, 0.9)
     snippet_masking: float = number(0.1, 0, 0.9)
 
@@ -99,7 +100,8 @@ class Pretext:
 @dataclass
 class Semi:
     method: str = choice("ema", "self", "none")
-    class_threshold: float = number(0.6, 0, 1)
+    targets: str = choice("soft", "hard")  # class probabilities, or the most probable class alone
+    class_threshold: float = number(0.3, 0, 1)
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(1.0, 0)  # of the unlabeled losses
@@ -113,7 +115,7 @@ LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "co
 
 @dataclass
 class Testing:
-    mask_thresh: list[float] = field(default_factory=lambda: [0.3, 0.4, 0.5, 0.6, 0.7])
+    mask_thresh: list[float] = field(default_factory=lambda: [0.2, 0.35, 0.5, 0.65, 0.8])
     top_k: int = number(100, 1)  # snippets per class and sequence
     class_power: float = number(1.0, 0)  # exponents of the three factors of a score; 0 leaves one out
     mask_power: float = number(0.5, 0)
@@ -247,8 +249,9 @@ def _parse(schema, key, text):
         parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]
     except Exception as error:  # see _read_yaml
         raise SpotError(f"override '{key}={text}': the value is not valid YAML") from error
-    # `dataset.labeled=007.txt` and paths stay text; only what reads as a number or a list becomes one.
-    return text if kind is Any and not isinstance(parsed, float | int | list) else parsed
+    # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.
+    keeps_number = key == "dataset.labeled" and isinstance(parsed, float | int)
+    return text if kind is Any and not (keeps_number or isinstance(parsed, list)) else parsed
 
 
 def _set(config, schema, key, value, source):
@@ -307,12 +310,23 @@ def _check_whole(config, path):
     if not isinstance(labeled, str) and (isinstance(labeled, bool) or not isinstance(labeled, int | float)
                                          or not 0 < labeled <= 1):
         raise SpotError(f"{source}: dataset.labeled must be a share in (0, 1], a file, or info, got {labeled!r}")
+    for key in ("feature_path", "feature_pattern"):
+        value = plain(config.dataset[key])
+        optional = key == "feature_pattern" and value is None
+        if not optional and not all(isinstance(item, str) for item in _items(value)):
+            raise SpotError(f"{source}: dataset.{key} must be text or a list of texts, got {value!r}")
+    if config.model.temporal_scale < config.pretext.chunks:
+        raise SpotError(f"{source}: model.temporal_scale ({config.model.temporal_scale}) must be at least "
+                        f"pretext.chunks ({config.pretext.chunks})")
     steps = config.training.steps_per_epoch
     if steps is not None and steps < 1:
         raise SpotError(f"{source}: training.steps_per_epoch must be at least 1 or null, got {steps}")
     if config.model.encoder == "conv_transformer" and config.model.embed_dim % (2 * config.model.embedding_head):
         raise SpotError(f"{source}: model.embed_dim ({config.model.embed_dim}) must be a multiple of "
                         f"2 * model.embedding_head ({2 * config.model.embedding_head})")
+    if config.model.encoder == "attention" and config.model.feat_dim % config.model.embedding_head:
+        raise SpotError(f"{source}: model.feat_dim ({config.model.feat_dim}) must be a multiple of "
+                        f"model.embedding_head ({config.model.embedding_head})")
     thresholds = list(config.testing.mask_thresh)
     if not thresholds or not all(0 <= value < 1 for value in thresholds):
         raise SpotError(f"{source}: testing.mask_thresh must be a list of numbers in [0, 1), got {thresholds}")

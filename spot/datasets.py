@@ -262,7 +262,7 @@ class SnippetDataset:
         features, valid = self.bank.rows(videos, starts, self.num_snippets)
         index = torch.from_numpy(videos).to(self.device)
         view = View(torch.from_numpy(starts).float(), torch.ones(len(starts)))
-        segments, labels = move_segments(self.segments[index], self.labels[index], view, self.num_snippets)
+        segments, labels = move_segments(self.segments[index], self.labels[index], view, 0, self.num_snippets)
         return {"features": features, "valid": valid, "segments": segments, "labels": labels}
 
     def names_of(self, indices):

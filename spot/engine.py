@@ -28,8 +28,9 @@ class Augmentation:
     """How strong the student's view is; the YAML's `augment` section says what each value means."""
 
     zoom: float = 0.3
+    montage: float = 0.5
     noise: float = 0.3
-    offset: float = 0.0
+    offset: float = 0.75
     channel_dropout: float = 0.1
     snippet_masking: float = 0.1
 
@@ -39,7 +40,8 @@ class SemiSupervision:
     """Where pseudo labels come from and how far they are trusted; the YAML's `semi` section says what each means."""
 
     method: str = "ema"
-    class_threshold: float = 0.6
+    targets: str = "soft"
+    class_threshold: float = 0.3
     mask_threshold: float = 0.5
     ema_decay: float = 0.99
     weight: float = 1.0
@@ -60,11 +62,11 @@ class PretextTasks:
 def make_teacher(model, decay):
     """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n))."""
 
-    def average(teacher_value, student_value, updates):
+    def average(teacher_values, student_values, updates):
         kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        return teacher_value * kept + student_value * (1 - kept)
+        torch._foreach_lerp_(teacher_values, student_values, 1 - kept)
 
-    teacher = AveragedModel(model, avg_fn=average, use_buffers=True)
+    teacher = AveragedModel(model, multi_avg_fn=torch.no_grad()(average), use_buffers=True)
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
     return teacher.eval()
@@ -77,13 +79,20 @@ def make_optimizer(model, kind, learning_rate, weight_decay):
     decayed = [p for p in model.parameters() if p.dim() > 1]
     free = [p for p in model.parameters() if p.dim() <= 1]
     return torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay},
-                              {"params": free, "weight_decay": 0.0}], lr=learning_rate)
+                              {"params": free, "weight_decay": 0.0}], lr=learning_rate, fused=True)
 
 
-def learning_rate_share(schedule, step, total_steps, steps_per_epoch):
-    """The share of the base learning rate at a step: `cosine` with a short warm-up, or `step` (x 0.2 per 10 epochs)."""
+def learning_rate_share(schedule, step, total_steps, steps_per_epoch, restart=0):
+    """The share of the base learning rate at a step: `cosine` with a short warm-up, or `step` (x 0.2 per 10 epochs).
+
+    restart: the step where the cosine begins anew, so that what comes before has converged by then
+    """
     if schedule == "step":
         return 0.2 ** (step // steps_per_epoch // 10)
+    if step < restart:
+        total_steps = restart
+    else:
+        step, total_steps = step - restart, total_steps - restart
     warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(total_steps // 10, 1)))
     return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / total_steps, 1))))
 
@@ -122,11 +131,10 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, content):
-        """Go on from `state()`; returns the other entries of the checkpoint."""
+        """Go on from `state()`."""
         self.model.load_state_dict(content["model"])
         self.teacher.load_state_dict(content["teacher"])
         self.optimizer.load_state_dict(content["optimizer"])
-        return {key: content[key] for key in content if key not in ("model", "teacher", "optimizer")}
 
     def pretext_epoch(self, epoch):
         """One epoch of the pretext stage, on all training videos; the class head is frozen. Returns a log record."""
@@ -142,20 +150,21 @@ class Trainer:
     def _epoch(self, stage, epoch, epochs, step_losses):
         self.model.train()
         total_steps = epochs * self.steps_per_epoch
+        restart = self._burn_in_steps() if stage == "train" else 0
         begin = time.perf_counter()
         sums, kept, kept_steps = {}, 0.0, 0
         bar = tqdm(range(self.steps_per_epoch), desc=f"{stage} {epoch + 1}/{epochs}", unit="step", disable=None)
         for number in bar:
             step = epoch * self.steps_per_epoch + number
+            share = learning_rate_share(self.schedule, step, total_steps, self.steps_per_epoch, restart)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * learning_rate_share(self.schedule, step, total_steps,
-                                                                       self.steps_per_epoch)
+                group["lr"] = self.learning_rate * share
             # The step alone decides dropout and augmentation: a resumed run draws what an uninterrupted one would.
             stage_seed = self.seed * 2 + (stage == "train")
             torch.manual_seed(stage_seed * 1_000_003 + step)
             generator = torch.Generator().manual_seed(stage_seed * 1_000_003 + step)
             losses, kept_share, names = step_losses(step, total_steps, generator)
-            total = sum(losses.values())
+            total = sum(losses.values(), torch.zeros((), device=self.device))
             self._refuse_non_finite(total, losses, names, stage, epoch)
             self.optimizer.zero_grad(set_to_none=True)
             total.backward()
@@ -199,10 +208,11 @@ class Trainer:
     def _strong(self, batch, generator):
         """The student's view of a batch: (view, features, valid)."""
         features, valid = batch["features"], batch["valid"]
-        view = augment.random_view(len(features), features.shape[-1], self.augmentation.zoom, generator)
-        moved = augment.resample(features, view)
-        seen = augment.resample(valid[:, None].to(moved.dtype), view)[:, 0] > 0.5
         strength = self.augmentation
+        view = augment.random_montage(valid.sum(1).cpu(), features.shape[-1], strength.zoom, strength.montage,
+                                      generator)
+        moved = view.show(features)
+        seen = view.show(valid.to(moved.dtype)) > 0.5
         moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,
                                 strength.snippet_masking, generator)
         return view, moved * seen[:, None], seen
@@ -211,7 +221,12 @@ class Trainer:
         """Class, instance and mask losses of one kind of targets."""
         activation = self.model.class_activation
         inside = (class_targets[:, -1] < 0.5).to(valid.dtype)
-        rows = row_weights * (inside + BACKGROUND_ROW_WEIGHT * (1 - inside))
+        # Short instances have few rows; by 1 / sqrt(length) they count for more than that.
+        import os
+        length = mask_targets.sum(-1).clamp(min=1)
+        balance = inside / length.pow(float(os.environ.get("ROWP", "0")))
+        balance = balance * inside.sum() / balance.sum().clamp(min=1e-6)
+        rows = row_weights * (balance + BACKGROUND_ROW_WEIGHT * (1 - inside))
         pooled = pooled_class_logits(outputs["class_logits"], mask_targets * valid[:, None])
         return {"class": class_loss(outputs["class_logits"], class_targets, class_weights, activation),
                 "instance": class_loss(pooled, class_targets, class_weights * inside, activation),
@@ -220,10 +235,10 @@ class Trainer:
     def _train_step(self, step, total_steps, generator):
         labeled = self._draw(self.labeled, self.batch_size, step, generator, stream=0)
         view, features, valid = self._strong(labeled, generator)
-        segments, labels = augment.move_segments(labeled["segments"], labeled["labels"], view, features.shape[-1])
+        segments, labels = view.show_segments(labeled["segments"], labeled["labels"], features.shape[-1])
         class_targets, mask_targets = make_targets(segments, labels, self.model.num_classes, features.shape[-1])
         size, names, pseudo = len(features), labeled["names"], None
-        unlabeled_weight = self._unlabeled_weight(step / total_steps)
+        unlabeled_weight = self._unlabeled_weight(step, total_steps)
         if unlabeled_weight > 0:
             unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
             names = names + unlabeled["names"]
@@ -246,11 +261,18 @@ class Trainer:
                 losses[f"unlabeled_{name}"] = unlabeled_weight * self.weights[name] * value
         return losses, pseudo.kept_share, names
 
-    def _unlabeled_weight(self, progress):
-        """0 during the burn-in on labels alone, then a linear ramp to the full weight. progress: 0..1 of the steps."""
-        if self.unlabeled is None or self.semi.method == "none" or progress < self.semi.burn_in:
+    def _burn_in_steps(self):
+        """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
+        if self.unlabeled is None or self.semi.method == "none":
+            return 0
+        return round(self.semi.burn_in * self.epochs * self.steps_per_epoch)
+
+    def _unlabeled_weight(self, step, total_steps):
+        """0 during the burn-in, then a linear ramp to the full weight."""
+        since = step - self._burn_in_steps()
+        if self.unlabeled is None or self.semi.method == "none" or since < 0:
             return 0.0
-        return self.semi.weight * min(1.0, (progress - self.semi.burn_in + 1e-9) / max(self.semi.ramp, 1e-9))
+        return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
     def _pseudo_label(self, unlabeled, generator):
         """Pseudo labels from the weak view (the sequence as it is), and the strong view that the student gets."""
@@ -261,7 +283,8 @@ class Trainer:
         self.model.train()
         view, features, valid = self._strong(unlabeled, generator)
         pseudo = make_pseudo_labels(outputs, unlabeled["valid"], view, self.model.class_activation,
-                                    self.semi.class_threshold, self.semi.mask_threshold)
+                                    self.semi.class_threshold, self.semi.mask_threshold,
+                                    self.semi.targets == "soft")
         return pseudo, features, valid
 
     def _label_free(self, outputs, features, valid):

@@ -16,7 +16,7 @@ def class_probabilities(class_logits, activation):
 
 def weighted_mean(values, weights):
     """Mean of `values` under `weights` of the same shape; 0 where all weights are 0."""
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def class_loss(class_logits, targets, weights, activation="sigmoid", gamma=2.0):
@@ -61,5 +61,5 @@ def pooled_class_logits(class_logits, masks):
 
     class_logits: (B, K+1, T); masks: (B, T, T) -> (B, K+1, T)
     """
-    share = masks / masks.sum(-1, keepdim=True).clamp(min=1e-6)
+    share = masks / masks.sum(-1, keepdim=True).clamp(min=torch.finfo(masks.dtype).tiny)
     return class_logits @ share.transpose(1, 2)

@@ -242,6 +242,5 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     class_head = nn.Conv1d(embed_dim, num_classes + 1, 1)
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
-    order_head = OrderHead(embed_dim, chunks, embedding_head) if embed_dim % embedding_head == 0 else None
-    return Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation, order_head,
-                nn.Conv1d(embed_dim, feat_dim, 1))
+    return Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
+                OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1))

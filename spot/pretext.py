@@ -35,8 +35,8 @@ def random_foreground_loss(mask_logits, mask_targets, valid):
 def shuffle_chunks(features, chunks, generator):
     """Cut each sequence into `chunks` equal parts and shuffle them.
 
-    features: (B, C, T) -> shuffled (B, C, T'), T' = T rounded down to a multiple of `chunks`, and order (B, chunks): the
-    original place of the chunk that is now at each place.
+    features: (B, C, T) -> shuffled (B, C, T'), T' = T rounded down to a multiple of `chunks`, and order (B, chunks):
+    the original place of the chunk that is now at each place.
     """
     batch, channels, length = features.shape
     size = length // chunks

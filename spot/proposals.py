@@ -17,7 +17,7 @@ from spot.segments import window_starts
 class Decoding:
     """How outputs become detections; the YAML's `testing` section says what each value means."""
 
-    mask_thresh: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    mask_thresh: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8)
     top_k: int = 100
     nms_sigma: float = 0.4
     min_score: float = 0.001
@@ -28,25 +28,27 @@ class Decoding:
     fusion: str = "product"
 
 
-def mask_runs(masks, thresholds):
+def mask_runs(masks, thresholds, counts=None):
     """The run of snippets above each threshold that contains snippet i, for every row i: it never bridges instances.
 
-    masks: (B, T, T) in 0..1; thresholds: R numbers
+    masks: (B, T, T) in 0..1; thresholds: R numbers; counts: (B,) snippets of a sequence that is shorter than T, or None
     Returns starts and ends (B, T, R), positions where the mask crosses the threshold, interpolated between snippet
     centers; and quality (B, T, R) in 0..1: the tIoU that the run is expected to have if the mask row holds true
     probabilities, sum(inside) / (length + sum(outside)); 0 where snippet i itself is below the threshold.
     """
     length = masks.shape[-1]
     index = torch.arange(length, device=masks.device)
+    last = torch.full((len(masks), 1), length, device=masks.device) if counts is None else counts[:, None]
+    masks = masks.masked_fill(index >= last[..., None], 0)
     total = F.pad(masks.cumsum(-1), (1, 0))  # (B, T, T + 1): sum of the first t snippets of a row
     starts, ends, qualities = [], [], []
     for threshold in thresholds:
-        below = masks < threshold
+        below = (masks < threshold) | (index >= last[..., None])
         # The last snippet before i and the first after i that are below: -1 and T where there is none.
         before = torch.where(below, index, -1).cummax(-1).values.diagonal(dim1=1, dim2=2)  # (B, T)
         after = torch.where(below, index, length).flip(-1).cummin(-1).values.flip(-1).diagonal(dim1=1, dim2=2)
         starts.append(torch.where(before < 0, 0, _crossing(masks, before, before + 1, threshold)))
-        ends.append(torch.where(after >= length, length, _crossing(masks, after, after - 1, threshold)))
+        ends.append(torch.where(after >= last, last, _crossing(masks, after, after - 1, threshold)))
         inside = _at(total, after) - _at(total, before + 1)
         outside = total[..., -1] - inside
         seen = ~below.diagonal(dim1=1, dim2=2)
@@ -70,8 +72,9 @@ def join_windows(starts, ends, first_snippets, num_snippets):
     """Proposals of overlapping windows, in positions of the video; one cut by an inner edge goes on in its neighbor.
 
     starts, ends: (W, T, R) positions in each window; first_snippets: W ints
-    A run that reaches the edge between two windows takes the boundary that the neighbor sees from the middle of their
-    overlap, and so on from window to window: a segment may span any number of them.
+    A run that reaches the edge between two windows takes the boundary that the neighbor sees from a snippet which lies
+    in the run and in both windows, near the middle of their overlap, and so on from window to window: a segment may
+    span any number of them.
     """
     first = torch.as_tensor(first_snippets, device=starts.device)
     starts, ends = starts + first[:, None, None], ends + first[:, None, None]
@@ -79,10 +82,12 @@ def join_windows(starts, ends, first_snippets, num_snippets):
     middle = (first[:-1] + num_snippets + first[1:]) // 2
     for w in range(len(first) - 2, -1, -1):
         cut = ends[w] >= first[w] + num_snippets - 0.5
-        ends[w] = torch.where(cut, torch.maximum(ends[w], ends[w + 1, middle[w] - first[w + 1]]), ends[w])
+        place = torch.maximum((starts[w] - 0.5).ceil().long(), middle[w]).clamp(max=first[w] + num_snippets - 1)
+        ends[w] = torch.where(cut, torch.maximum(ends[w], ends[w + 1].gather(0, place - first[w + 1])), ends[w])
     for w in range(1, len(first)):
         cut = starts[w] <= first[w] + 0.5
-        starts[w] = torch.where(cut, torch.minimum(starts[w], starts[w - 1, middle[w - 1] - first[w - 1]]), starts[w])
+        place = torch.minimum((ends[w] - 0.5).ceil().long() - 1, middle[w - 1]).clamp(min=first[w])
+        starts[w] = torch.where(cut, torch.minimum(starts[w], starts[w - 1].gather(0, place - first[w - 1])), starts[w])
     return starts, ends
 
 
@@ -109,7 +114,7 @@ def detections_of(outputs, first_snippets, activation, decoding, external=None):
     sequences, length = valid.shape
     windows = len(first_snippets)
     videos, ranks = sequences // windows, len(decoding.mask_thresh)
-    starts, ends, quality = mask_runs(outputs["masks"], decoding.mask_thresh)
+    starts, ends, quality = mask_runs(outputs["masks"], decoding.mask_thresh, valid.sum(1))
     if windows > 1:
         starts, ends = join_windows(starts, ends, first_snippets, length)
     evidence = class_evidence(outputs, activation) * valid[:, None]

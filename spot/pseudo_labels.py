@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from spot.augment import resample, resample_masks
 from spot.losses import class_probabilities, pooled_class_logits
+
+# Between these foreground probabilities a soft pseudo label says nothing.
+SURE_BACKGROUND, SURE_FOREGROUND = 0.25, 0.6
 
 
 @dataclass(frozen=True)
@@ -24,28 +26,32 @@ class PseudoLabels:
 
 
 @torch.no_grad()
-def make_pseudo_labels(outputs, valid, view, activation, class_threshold, mask_threshold):
+def make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mask_threshold, soft=True):
     """Pseudo labels from a teacher's outputs on the weak view, moved to the student's view.
 
-    outputs: the model's dict; valid: (B, T) bool; view: augment.View that the student sees
-    A snippet is foreground where the class head says so; its class is that of its instance (logits pooled under its
-    mask row) and counts where its probability reaches `class_threshold`; its mask row is cut at `mask_threshold`.
+    outputs: the model's dict; valid: (B, T) bool; montage: augment.Montage that the student sees
+    The classes of a snippet are those of its instance: logits pooled under its mask row. It counts where the best of
+    them reaches `class_threshold`; its mask row is cut at `mask_threshold`.
+    soft: the probabilities are the targets, and snippets that are neither SURE foreground nor background are left out;
+    else (published) a snippet is foreground or not, and has its most probable class alone.
     """
     masks = outputs["masks"] * valid[:, None]
     probability = class_probabilities(outputs["class_logits"], activation)
-    foreground = resample((1 - probability[:, -1:]) * valid[:, None], view)[:, 0]
-    pooled = class_probabilities(pooled_class_logits(outputs["class_logits"], masks), activation)[:, :-1]
-    confidence, label = resample(pooled, view).max(1)  # (B, T)
+    foreground = montage.show((1 - probability[:, -1]) * valid)
+    pooled = class_probabilities(pooled_class_logits(outputs["class_logits"], masks), activation)
+    pooled = montage.show(pooled[:, :-1])  # (B, K, T)
+    confidence, best = pooled.max(1, keepdim=True)
     inside = foreground > 0.5
-    sure = inside & (confidence >= class_threshold)
-
-    batch, classes, length = pooled.shape
-    class_targets = pooled.new_zeros(batch, classes + 1, length)
-    share = foreground * inside
-    class_targets.scatter_(1, label[:, None], share[:, None])
-    class_targets[:, classes] = 1 - share
-    mask_targets = (resample_masks(masks, view) >= mask_threshold) * inside[..., None]
-    seen = resample(valid[:, None].to(masks.dtype), view)[:, 0] > 0.5
-    kept_share = sure.sum() / inside.sum().clamp(min=1)
-    return PseudoLabels(class_targets, mask_targets.to(masks.dtype), ((sure | ~inside) & seen).to(masks.dtype),
-                        seen.to(masks.dtype), kept_share)
+    seen = montage.show(valid.to(masks.dtype)) > 0.5
+    confident = confidence[:, 0] >= class_threshold
+    if soft:
+        class_targets = torch.cat([pooled * foreground[:, None], 1 - foreground[:, None]], 1)
+        seen = seen & ((foreground <= SURE_BACKGROUND) | (foreground >= SURE_FOREGROUND))
+    else:
+        labels = torch.zeros_like(pooled).scatter(1, best, 1)
+        class_targets = torch.cat([labels * inside[:, None], ~inside[:, None]], 1)
+    mask_targets = (montage.show_masks(masks) >= mask_threshold) * inside[..., None]
+    kept = (confident | ~inside) & seen
+    kept_share = (kept & inside).sum() / inside.sum().clamp(min=1)
+    return PseudoLabels(class_targets, mask_targets.to(masks.dtype), kept.to(masks.dtype), seen.to(masks.dtype),
+                        kept_share)

@@ -67,12 +67,16 @@ LABELED = [video("a", (1, 4, "run")), video("b", (3, 7, "jump")), video("c", (0,
 UNLABELED = [video("d", (2, 6, "run")), video("e", (4, 8, "jump")), video("f", (1, 5, "throw")), video("g")]
 
 
-def trainer(*overrides, net=None, labeled=None, unlabeled=None):
-    """A trainer as the script makes it; `semi.method=ema` from the first step on, unless the overrides tell otherwise."""
-    given = ("training.batch_size=2", "training.unlabeled_ratio=1", "training.steps_per_epoch=2", "semi.burn_in=0",
+def trainer(*overrides, net=None, labeled=LABELED, unlabeled=UNLABELED):
+    """A trainer as the script makes it; `semi.method=ema` from the first step on, unless the overrides tell otherwise.
+
+    labeled, unlabeled: lists of videos, or data sets; unlabeled may be None
+    """
+    given = ("dataset.feature_path=nowhere", "training.batch_size=2", "training.unlabeled_ratio=1", "training.steps_per_epoch=2", "semi.burn_in=0",
              "semi.ramp=0", "semi.class_threshold=0", "pretext.chunks=2")
     config = load_config(None, [*given, *overrides])
-    return make_trainer(config, net or model(), labeled or dataset(LABELED), unlabeled or dataset(UNLABELED))
+    data = [dataset(videos) if isinstance(videos, list) else videos for videos in (labeled, unlabeled)]
+    return make_trainer(config, net or model(), *data)
 
 
 def weights_of(module):

@@ -1,0 +1,97 @@
+"""The three pretext tasks: random foreground, temporal order, reconstruction."""
+
+import math
+
+import pytest
+import torch
+
+from spot.pretext import (
+    drop_features,
+    keep_foreground,
+    order_loss,
+    random_foreground_loss,
+    random_segments,
+    reconstruction_loss,
+    shuffle_chunks,
+)
+from spot.targets import make_targets
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_random_segments_differ_lie_inside_and_do_not_overlap():
+    segments, labels = random_segments(200, 40, seeded())
+    assert (labels[:, 0] == 0).all() and set(labels.flatten().tolist()) == {0, -1}
+    sizes = []
+    for video, exists in zip(segments, labels == 0, strict=True):
+        own = video[exists]
+        assert (own >= 0).all() and (own <= 40).all() and (own[:, 1] > own[:, 0]).all()
+        assert (own[1:, 0] >= own[:-1, 1]).all()
+        sizes += (own[:, 1] - own[:, 0]).tolist()
+    assert set((labels == 0).sum(1).tolist()) == {1, 2, 3}
+    assert min(sizes) < 4 and max(sizes) > 30  # several sizes
+
+
+def test_random_segments_repeat_with_their_seed():
+    first, again = (random_segments(5, 8, seeded(3)) for _ in range(2))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+
+
+def test_outside_the_random_foreground_nothing_is_left():
+    """Snippets 2..4 stay, the others become 0, the mean of standardized features."""
+    features = torch.randn(1, 6, 8)
+    coverage = torch.tensor([[0.0, 0, 1, 1, 1, 0, 0, 0]])
+    kept = keep_foreground(features, coverage)
+    assert torch.equal(kept[..., 2:5], features[..., 2:5]) and kept[..., :2].abs().sum() + kept[..., 5:].abs().sum() == 0
+
+
+def test_random_foreground_loss_wants_the_masks_of_the_kept_segments():
+    """Near 0 for perfect masks, above ln 2 * 0.4 for the opposite; padded snippets change nothing."""
+    segments, labels = random_segments(4, 8, seeded())
+    _, targets = make_targets(segments.round(), labels, 1, 8)
+    valid = (torch.arange(8) < 6).float().expand(4, 8)
+    perfect = 40 * targets - 20
+    assert random_foreground_loss(perfect, targets, valid) < 1e-3 < random_foreground_loss(-perfect, targets, valid)
+    changed = perfect.clone()
+    changed[:, 6:], changed[..., 6:] = 5, 5
+    assert random_foreground_loss(changed, targets, valid).item() == pytest.approx(
+        random_foreground_loss(perfect, targets, valid).item(), abs=1e-2)
+
+
+def test_shuffled_chunks_go_back_in_their_order():
+    """11 snippets in 5 chunks of 2: the last snippet is left out; `order` tells where each chunk was."""
+    features = torch.randn(3, 6, 11)
+    shuffled, order = shuffle_chunks(features, 5, seeded())
+    assert shuffled.shape == (3, 6, 10) and order.sort(1).values.tolist() == [[0, 1, 2, 3, 4]] * 3
+    for b in range(3):
+        for place, origin in enumerate(order[b].tolist()):
+            assert torch.equal(shuffled[b, :, 2 * place : 2 * place + 2], features[b, :, 2 * origin : 2 * origin + 2])
+    assert len({tuple(row) for row in shuffle_chunks(torch.zeros(50, 1, 5), 5, seeded())[1].tolist()}) > 20
+
+
+def test_order_loss_by_hand():
+    """Certain and right: 0. All places alike: ln 3. A padded sequence does not count."""
+    order = torch.tensor([[2, 0, 1], [0, 1, 2]])
+    right = 50 * torch.nn.functional.one_hot(order, 3).float()
+    both = torch.tensor([True, True])
+    assert order_loss(right, order, both) < 1e-6
+    assert order_loss(torch.zeros(2, 3, 3), order, both).item() == pytest.approx(math.log(3))
+    half_wrong = torch.stack([right[0], -right[1]])
+    assert order_loss(half_wrong, order, torch.tensor([True, False])) < 1e-6 < order_loss(half_wrong, order, both)
+
+
+def test_dropped_features_are_single_values():
+    """A third becomes 0, the others stay as they are; the input too."""
+    features = torch.ones(10, 20, 30)
+    dropped = drop_features(features, 0.3, seeded())
+    assert set(dropped.flatten().tolist()) == {0, 1} and dropped.mean().item() == pytest.approx(0.7, abs=0.02)
+    assert (features == 1).all() and not (dropped == dropped[..., :1]).all()
+    assert torch.equal(drop_features(features, 0, seeded()), features)
+
+
+def test_reconstruction_loss_by_hand():
+    """Errors 2 in snippet 0, 4 in snippet 1, padding in snippet 2: (4 + 16) / 2 = 10."""
+    given = torch.tensor([[[2.0, 4, 100]] * 6])
+    assert reconstruction_loss(given, torch.zeros(1, 6, 3), torch.tensor([[1.0, 1, 0]])).item() == pytest.approx(10)

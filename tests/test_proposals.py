@@ -1,0 +1,228 @@
+"""Masks -> proposals -> detections, with hand-made masks and with a model that knows the answer."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import spot
+from spot.proposals import join_windows, mask_runs, to_results
+from tiny import CLASSES, features_of, video
+from tiny import model as fresh_model
+
+DECODING = {"mask_thresh": (0.5,), "top_k": 8, "nms_sigma": 0.4, "min_score": 0.05, "max_detections": 50}
+SECONDS = {"grid": "window", "stride": 1, "window": 1, "fps": 1.0}  # one snippet per second
+
+
+class Oracle(nn.Module):
+    """A model whose features are its answer: channel k < K is 1 inside class k, the last channel numbers the instance.
+
+    A snippet's mask row is everything in the window with the same class and instance number.
+    """
+
+    def __init__(self, length=8, classes=2, sure=0.99):
+        super().__init__()
+        self.here, self.classes, self.sure = nn.Parameter(torch.zeros(1)), classes, sure
+        self.class_activation, self.settings = "sigmoid", {"temporal_scale": length}
+
+    def forward(self, features, valid=None):
+        action, number = features[:, : self.classes], features[:, -1]
+        logits = torch.cat([action, 1 - action.amax(1, keepdim=True)], 1) * 20 - 10
+        same = (number[:, :, None] == number[:, None]) & (number[:, :, None] > 0)
+        return {"class_logits": logits, "masks": torch.where(same, self.sure, 1 - self.sure)}
+
+
+def answer(length, *segments, classes=2):
+    """(C, T') features for the oracle with whole-snippet (start, end, class) segments."""
+    x = np.zeros((classes + 1, length), np.float32)
+    for number, (start, end, label) in enumerate(segments):
+        x[label, start:end], x[-1, start:end] = 1, number + 1
+    return x
+
+
+def found(rows, above=0.5):
+    """The sure detections as sorted (start, end, class)."""
+    return sorted((round(start, 2), round(end, 2), int(label)) for start, end, label, score in rows if score > above)
+
+
+# --- runs of a mask row -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_cut_where_the_mask_crosses_the_threshold():
+    """Row .2 .6 1 1 .6 .2: 0.5 is crossed 3/4 of the way from center 0.5 (.2) to 1.5 (.6): at 1.25; mirrored at 4.75.
+    Threshold 0.1 is never crossed: 0 .. 6."""
+    masks = torch.tensor([0.2, 0.6, 1, 1, 0.6, 0.2]).expand(1, 6, 6)
+    starts, ends, _ = mask_runs(masks, [0.5, 0.1])
+    assert starts[0, 2].tolist() == pytest.approx([1.25, 0]) and ends[0, 2].tolist() == pytest.approx([4.75, 6])
+
+
+def test_quality_is_the_expected_tiou():
+    """The run of row .2 .6 1 1 .6 .2 above 0.5 holds 3.2 of 4 snippets, 0.4 are outside: 3.2 / (4 + 0.4). Snippet 0 is
+    not in a run above 0.5, so it proposes nothing."""
+    _, _, quality = mask_runs(torch.tensor([0.2, 0.6, 1, 1, 0.6, 0.2]).expand(1, 6, 6), [0.5])
+    assert quality[0, 2].tolist() == pytest.approx([3.2 / 4.4]) and quality[0, 0] == 0
+    perfect = torch.tensor([0.0, 1, 1, 0]).expand(1, 4, 4)
+    assert mask_runs(perfect, [0.5])[2][0, :, 0].tolist() == [0, 1, 1, 0]
+
+
+def test_a_run_never_bridges_two_instances():
+    """Two instances in one row, 1..3 and 5..7: each snippet keeps the one that it is in."""
+    masks = torch.tensor([0.0, 1, 1, 0, 0, 1, 1, 0]).expand(1, 8, 8)
+    starts, ends, quality = mask_runs(masks, [0.5])
+    for snippet, (start, end) in {1: (1, 3), 2: (1, 3), 5: (5, 7), 6: (5, 7)}.items():
+        assert (starts[0, snippet, 0], ends[0, snippet, 0]) == (start, end)
+        assert quality[0, snippet, 0] == 0.5  # the other instance says that this row is not sure of its own
+    assert quality[0, [0, 3, 4, 7], 0].sum() == 0
+
+
+def test_every_row_is_its_own():
+    masks = torch.zeros(1, 4, 4)
+    masks[0, 0, :2] = masks[0, 3, 1:] = 1
+    starts, ends, _ = mask_runs(masks, [0.5])
+    assert (starts[0, 0, 0], ends[0, 0, 0], starts[0, 3, 0], ends[0, 3, 0]) == (0, 2, 1, 4)
+
+
+def test_threshold_zero_keeps_the_whole_sequence():
+    """As the published thresholds do; the quality is then the mean of the row."""
+    starts, ends, quality = mask_runs(torch.tensor([0.0, 1, 1, 0]).expand(1, 4, 4), [0])
+    assert (starts == 0).all() and (ends == 4).all() and (quality == 0.5).all()
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_over_three_windows_becomes_whole():
+    """Windows of 8 at 0, 4, 8; the instance [2, 14] fills window 1 and reaches the inner edges of windows 0 and 2: every
+    snippet of it proposes [2, 14]."""
+    first, starts, ends = [0, 4, 8], torch.zeros(3, 8, 1), torch.zeros(3, 8, 1)
+    starts[0], ends[0] = 2, 8
+    starts[1], ends[1] = 0, 8
+    starts[2], ends[2] = 0, 6
+    starts, ends = join_windows(starts, ends, first, 8)
+    assert (starts == 2).all() and (ends == 14).all()
+
+
+def test_what_no_edge_cuts_stays():
+    starts, ends = torch.full((2, 8, 1), 5.0), torch.full((2, 8, 1), 7.0)
+    starts[1], ends[1] = 1, 3
+    starts, ends = join_windows(starts, ends, [0, 4], 8)
+    assert (starts == 5).all() and (ends == 7).all()
+
+
+@pytest.mark.parametrize("segment", [(0, 20), (0, 3), (17, 20), (2, 14), (5, 9), (6, 7), (7, 9), (7, 13), (3, 5), (11, 13),
+                                     (1, 19), (4, 12), (7, 8), (8, 9)])
+def test_windows_find_what_one_long_window_finds(segment):
+    """20 snippets in windows of 8 at 0, 4, 8, 12: an oracle's detections are those of the whole video in one window,
+    and nothing that an inner edge has cut is left beside them."""
+    x = answer(20, (*segment, 1))
+    windows = spot.detect(Oracle(8), x, 20.0, **SECONDS, **DECODING)[0]
+    whole = spot.detect(Oracle(20), x, 20.0, **SECONDS, **DECODING)[0]
+    assert found(whole) == [(*segment, 1)]
+    assert sorted(set(found(windows))) == [(*segment, 1)]
+
+
+def test_neighbors_of_one_class_stay_apart_across_windows():
+    """[2, 7] and [7, 13] touch inside the overlap of two windows."""
+    segments = [(2, 7, 0), (7, 13, 0), (15, 19, 1)]
+    rows = spot.detect(Oracle(8), answer(20, *segments), 20.0, **SECONDS, **DECODING)[0]
+    assert sorted(set(found(rows))) == segments
+
+
+# --- detections -------------------------------------------------------------------------------------------------------
+
+
+def test_an_oracle_is_right_in_seconds():
+    """Two instances of two classes, each found once, at its place."""
+    rows = spot.detect(Oracle(8), answer(8, (1, 4, 0), (5, 7, 1)), 8.0, **SECONDS, **DECODING)[0]
+    assert found(rows) == [(1, 4, 0), (5, 7, 1)]
+    assert (np.diff(rows[:, 3]) <= 0).all() and rows.dtype == np.float64
+
+
+def test_one_video_and_a_list_give_the_same():
+    """Videos of different lengths, whatever stands beside them in the list."""
+    model = Oracle(8)
+    videos = [answer(8, (1, 4, 0)), answer(20, (3, 15, 1)), answer(5, (0, 2, 0)), answer(8, (5, 7, 1))]
+    together = spot.detect(model, videos, [8.0, 20.0, 5.0, 8.0], **SECONDS, **DECODING)
+    assert len(together) == 4
+    for x, rows in zip(videos, together, strict=True):
+        alone = spot.detect(model, x, float(x.shape[1]), **SECONDS, **DECODING)
+        assert len(alone) == 1 and alone[0] == pytest.approx(rows)
+        assert rows[0, 3] > 0.5
+    one_by_one = spot.detect(model, videos, [8.0, 20.0, 5.0, 8.0], batch_size=1, **SECONDS, **DECODING)
+    assert all(a == pytest.approx(b) for a, b in zip(one_by_one, together, strict=True))
+
+
+def test_every_video_has_its_own_frame_rate():
+    """Stride and window of 10 frames: at 10 frames per second a snippet is 1 s, at 5 frames per second 2 s."""
+    settings = {"grid": "window", "stride": 10, "window": 10, "fps": [10.0, 5.0], **DECODING}
+    first, second = spot.detect(Oracle(8), [answer(8, (1, 4, 0))] * 2, [8.0, 16.0], **settings)
+    assert found(first) == [(1, 4, 0)] and found(second) == [(2, 8, 0)]
+
+
+def test_the_resize_grid_stretches_over_the_features():
+    """16 feature rows on T = 8 over 80 s: rows [4, 8] are snippets [2, 4], seconds [20, 40]; where the features cover
+    72 s only, snippets [2, 4] are seconds [18, 36]."""
+    x = answer(16, (4, 8, 0))
+    settings = {"grid": "resize", **DECODING}
+    assert found(spot.detect(Oracle(8), x, 80.0, **settings)[0]) == [(20, 40, 0)]
+    assert found(spot.detect(Oracle(8), x, 80.0, feature_duration_sec=72.0, **settings)[0]) == [(18, 36, 0)]
+
+
+def test_detections_end_with_the_video():
+    rows = spot.detect(Oracle(8), answer(8, (0, 8, 0)), 7.5, **SECONDS, **DECODING)[0]
+    assert found(rows) == [(0, 7.5, 0)]
+
+
+@pytest.mark.parametrize("length", [1, 5, 8])
+def test_a_padded_video_ends_like_a_full_one(length):
+    """An action up to the end of 1, 5 and 8 snippets (T = 8), its masks at 0.6: the last snippet reaches to the end."""
+    x = answer(length, (0, length, 1))
+    assert found(spot.detect(Oracle(8, sure=0.6), x, float(length), **SECONDS, **DECODING)[0]) == [(0, length, 1)]
+
+
+def test_nothing_confident_gives_an_empty_array():
+    rows = spot.detect(Oracle(8), answer(8), 8.0, **SECONDS, **DECODING)[0]
+    assert rows.shape == (0, 4)
+
+
+def test_two_classes_of_one_snippet_both_come_out():
+    x = answer(8, (2, 5, 0))
+    x[1] = x[0]
+    assert found(spot.detect(Oracle(8), x, 8.0, **SECONDS, **DECODING)[0]) == [(2, 5, 0), (2, 5, 1)]
+
+
+def test_max_detections_and_min_score_hold_per_video():
+    net = fresh_model().eval()
+    x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    settings = {**SECONDS, "temporal_scale": 8, "mask_thresh": (0.1, 0.5), "top_k": 8}
+    rows = spot.detect(net, x, 8.0, **settings, min_score=0, max_detections=7)[0]
+    assert len(rows) == 7
+    limit = rows[3, 3]
+    fewer = spot.detect(net, x, 8.0, **settings, min_score=limit, max_detections=7)[0]
+    assert 0 < len(fewer) <= 5 and fewer[:, 3].min() >= limit * (1 - 1e-6)
+
+
+def test_settings_come_from_the_run_unless_given():
+    model = Oracle(8)
+    model.settings = {"temporal_scale": 8, "class_names": ["a", "b"], "fps": 1.0, **SECONDS, **DECODING}
+    x = answer(8, (1, 4, 0))
+    assert found(spot.detect(model, x, 8.0)[0]) == [(1, 4, 0)]
+    assert found(spot.detect(model, x, 16.0, fps=0.5)[0]) == [(2, 8, 0)]
+
+
+def test_an_unknown_setting_is_no_silent_one():
+    with pytest.raises(TypeError, match="nms_thresh"):
+        spot.detect(Oracle(8), answer(8), 8.0, **SECONDS, nms_thresh=0.5)
+
+
+def test_features_stay_as_they_were():
+    net, x = fresh_model().eval(), features_of([video("a", (1, 4, "run"))])["a"]
+    net.set_statistics(np.ones(6), np.full(6, 2))
+    before = x.copy()
+    spot.detect(net, x, 8.0, **SECONDS, **DECODING, temporal_scale=8)
+    assert (x == before).all()
+
+
+def test_entries_of_the_detections_file():
+    assert to_results(np.array([[1, 2.5, 2, 0.75]]), CLASSES) == [
+        {"label": "throw", "score": 0.75, "segment": [1.0, 2.5]}]

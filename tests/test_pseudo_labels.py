@@ -1,0 +1,77 @@
+"""What a teacher says, as targets."""
+
+import pytest
+import torch
+
+from spot.augment import View
+from spot.pseudo_labels import make_pseudo_labels
+
+T, K = 8, 3
+IDENTITY = View(torch.zeros(1), torch.ones(1))
+VALID = torch.ones(1, T, dtype=torch.bool)
+
+
+def says(start, end, label, class_logit=6.0, mask=0.9):
+    """A teacher that sees one instance of class `label` in snippets start .. end, and background elsewhere."""
+    logits = torch.full((1, K + 1, T), -6.0)
+    logits[0, K] = 6
+    logits[0, :, start:end] = -6
+    logits[0, label, start:end] = class_logit
+    masks = torch.full((1, T, T), 1 - mask)
+    masks[0, start:end, start:end] = mask
+    return {"class_logits": logits.requires_grad_(), "masks": masks.requires_grad_()}
+
+
+def labels_of(outputs, valid=VALID, view=IDENTITY, activation="sigmoid", class_threshold=0.6, mask_threshold=0.5):
+    return make_pseudo_labels(outputs, valid, view, activation, class_threshold, mask_threshold)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_sure_teacher_gives_the_targets_of_its_segment(activation):
+    """Class 1 in snippets 2..4: its class targets are about 1 there, background elsewhere; its rows show 2..4."""
+    pseudo = labels_of(says(2, 5, 1), activation=activation)
+    assert (pseudo.class_targets[0, 1] > 0.5).nonzero().flatten().tolist() == [2, 3, 4]
+    assert (pseudo.class_targets[0, K] > 0.5).nonzero().flatten().tolist() == [0, 1, 5, 6, 7]
+    assert pseudo.class_targets[0, [0, 2]].sum() == 0
+    assert pseudo.mask_targets[0, 3].tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
+    assert pseudo.mask_targets[0, [0, 1, 5, 6, 7]].sum() == 0
+    assert (pseudo.class_weights == 1).all() and (pseudo.row_weights == 1).all() and pseudo.kept_share == 1
+
+
+def test_pseudo_labels_are_data():
+    """They carry no gradient to the teacher."""
+    pseudo = labels_of(says(2, 5, 1))
+    assert not any(getattr(pseudo, name).requires_grad for name in ("class_targets", "mask_targets", "class_weights"))
+
+
+def test_an_unsure_class_is_not_used():
+    """Class logit 0 is probability 0.5 or less, below the threshold: snippets 2..4 do not count, the background does."""
+    pseudo = labels_of(says(2, 5, 1, class_logit=0.0))
+    assert pseudo.class_weights[0].tolist() == [1, 1, 0, 0, 0, 1, 1, 1] and pseudo.kept_share == 0
+    assert labels_of(says(2, 5, 1, class_logit=0.0), class_threshold=0.1).kept_share == 1
+
+
+@pytest.mark.parametrize(("threshold", "seen"), [(0.5, 3), (0.85, 3), (0.95, 0)])
+def test_masks_are_cut_at_their_threshold(threshold, seen):
+    """The teacher's mask is at 0.9."""
+    assert labels_of(says(2, 5, 1), mask_threshold=threshold).mask_targets[0, 3].sum() == seen
+
+
+def test_targets_move_to_the_view_of_the_student():
+    """The view shows snippets 2 .. 6 stretched to 8: the segment [3, 5] becomes [2, 6]."""
+    pseudo = labels_of(says(3, 5, 1), view=View(torch.tensor([2.0]), torch.tensor([0.5])))
+    assert (pseudo.class_targets[0, 1] > 0.5).nonzero().flatten().tolist() == [2, 3, 4, 5]
+    assert pseudo.mask_targets[0, 3].nonzero().flatten().tolist() == [2, 3, 4, 5]
+
+
+def test_padding_is_neither_foreground_nor_used():
+    valid = torch.arange(T)[None] < 4
+    pseudo = labels_of(says(2, 8, 1), valid=valid)
+    assert pseudo.class_weights[0].tolist() == pseudo.row_weights[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert pseudo.mask_targets[0, :, 4:].sum() == 0 and pseudo.class_targets[0, :K, 4:].sum() == 0
+
+
+def test_a_teacher_that_sees_nothing_teaches_background():
+    pseudo = labels_of(says(0, 0, 0))
+    assert (pseudo.class_targets[0, K] > 0.9).all() and pseudo.mask_targets.sum() == 0
+    assert (pseudo.class_weights == 1).all() and torch.isfinite(pseudo.kept_share)

@@ -1,0 +1,146 @@
+"""What each part adds: the table of the README, measured over seeds on any number of data sets.
+
+    python tools/ablation.py --data config/sbhar.yaml --data config/anet.yaml [--seeds 0 1 2] [--jobs 2] [key=value ...]
+
+Each `--data` is a YAML; key=value replaces settings in all of them. Finished runs are rows of OUT/results.csv and are
+not made again. Nothing is chosen here: every run is trained with a fixed schedule and evaluated once.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import shutil
+import sys
+from pathlib import Path
+
+import matplotlib
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import eval as evaluation_script
+from spot import command_line
+from spot.files import atomic_path, read_json
+from spot_inference import main as infer
+from spot_train import main as train
+
+NO_PRETEXT = ["training.pretrain_epoch=0"]
+PRETEXT = ["training.pretrain_epoch=2"]
+# Name -> settings of the training. "everything" switches on each part of the published method.
+TRAININGS = {
+    "labels only": ["semi.method=none", *NO_PRETEXT],
+    "+ pretext": ["semi.method=none", *PRETEXT],
+    "+ self pseudo labels": ["semi.method=self", *PRETEXT],
+    "+ ema": ["semi.method=ema", *PRETEXT],
+    "+ boundary refinement": ["semi.method=ema", *PRETEXT, "loss.boundary=0.1"],
+    "+ consistency": ["semi.method=ema", *PRETEXT, "loss.consistency=0.1"],
+    "everything": ["semi.method=ema", *PRETEXT, "loss.boundary=0.1", "loss.consistency=0.1"],
+    "shipped defaults": [],
+    "published encoder and head": ["model.encoder=attention", "model.mask_head=fixed",
+                                   "model.class_activation=softmax"],
+}
+# Decodings of the shipped defaults' model with one factor of the score left out.
+SCORES = {"without class score": ["testing.class_power=0"], "without mask quality": ["testing.mask_power=0"],
+          "with video score": ["testing.video_power=1"]}
+MORE_LABELS = ("labels only", "shipped defaults")
+
+
+def main(argv=None):
+    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", action="append", required=True, metavar="YAML", help="a data set; may be given again")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--labels", nargs="+", default=["0.1", "0.6", "1.0"], help="shares of labeled videos")
+    parser.add_argument("--rows", nargs="+", default=list(TRAININGS), choices=list(TRAININGS))
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    arguments = command_line.parse(parser, argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table = arguments.out / "results.csv"
+    jobs = [job for job in make_jobs(arguments) if job["key"] not in finished(table)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(arguments.jobs, initializer=torch.set_num_threads,
+                      initargs=(max(1, torch.get_num_threads() // arguments.jobs),)) as pool:
+        for rows in tqdm(pool.imap_unordered(run, jobs), total=len(jobs), desc="ablation", unit="run"):
+            append(table, rows)
+    print(summary(table).to_string())
+    draw(summary(table), arguments.out / "ablation.png")
+
+
+def make_jobs(arguments):
+    """One dict per training: where it goes, its settings, and the scores to take of it. Cheap seeds come first."""
+    for seed in arguments.seeds:
+        for data in arguments.data:
+            for share in arguments.labels:
+                for name in arguments.rows:
+                    if share != arguments.labels[0] and name not in MORE_LABELS:
+                        continue
+                    key = f"{Path(data).stem}/{share}/{name}/{seed}"
+                    yield {"key": key, "data": data, "share": share, "name": name, "seed": seed,
+                           "folder": str(arguments.out / key.replace(" ", "_")), "overrides": arguments.overrides,
+                           "scores": name == "shipped defaults" and share == arguments.labels[0]}
+
+
+def run(job):
+    """Train, detect, evaluate; returns rows of results.csv."""
+    shutil.rmtree(job["folder"], ignore_errors=True)
+    labeled = [] if job["share"] == "yaml" else [f"dataset.labeled={job['share']}"]
+    settings = [*labeled, f"dataset.split_seed={job['seed']}", f"training.random_seed={job['seed']}",
+                *TRAININGS[job["name"]], *job["overrides"]]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        train(["--config", job["data"], f"output_path={job['folder']}", *settings])
+        rows = [measure(job, job["name"], [])]
+        if job["scores"]:
+            rows += [measure(job, name, overrides) for name, overrides in SCORES.items()]
+    return rows
+
+
+def measure(job, name, overrides):
+    infer([f"checkpoint={job['folder']}", *overrides])
+    evaluation_script.main([f"output_path={job['folder']}"])
+    metrics = read_json(f"{job['folder']}/metrics.json")
+    return {"key": job["key"], "data": Path(job["data"]).stem, "labels": job["share"], "row": name, "seed": job["seed"],
+            "average_mAP": metrics["average_mAP"], "whole_video": metrics["whole_video_average_mAP"]}
+
+
+def finished(table):
+    return set(pd.read_csv(table)["key"]) if table.exists() else set()
+
+
+def append(table, rows):
+    old = [pd.read_csv(table)] if table.exists() else []
+    with atomic_path(table) as temporary:
+        pd.concat([*old, pd.DataFrame(rows)]).to_csv(temporary, index=False)
+
+
+def summary(table):
+    """Mean and standard deviation over seeds, in %, per data set, share of labels and row."""
+    results = pd.read_csv(table, dtype={"labels": str})
+    results["average_mAP"] *= 100
+    order = [*TRAININGS, *SCORES]
+    grouped = results.groupby(["data", "labels", "row"])["average_mAP"].agg(["mean", "std", "count"]).round(1)
+    return grouped.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
+
+
+def draw(means, path):
+    """One panel per data set: a bar per row at the smallest share of labels, with the spread over seeds."""
+    names = means.index.get_level_values("data").unique()
+    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False, layout="constrained")
+    for axis, name in zip(axes[0], names, strict=True):
+        part = means.loc[name].iloc[::-1]
+        titles = [f"{row} ({labels})" for labels, row in part.index]
+        axis.barh(titles, part["mean"], xerr=part["std"].fillna(0), color="#0072b2", ecolor="black")
+        for place, value in enumerate(part["mean"]):
+            axis.text(1, place, f"{value:.1f}", va="center", color="white")
+        axis.set(title=name, xlabel="average mAP, %")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
