@@ -29,18 +29,17 @@ def hard_snippets(mask, valid, widths):
     Inside: lost to the wide erosion but not to the narrow one; outside: won by the wide dilation only. With narrow = 0
     they touch the boundary. Returns two (B, T) bools.
     """
-    plane = mask.float()[:, None, None]  # (B, 1, 1, T): kornia's morphology works on images
-
-    def moved(operator, width):
+    def moved(operator, binary, width):
         if width == 0:
-            return mask
-        kernel = torch.ones(1, 2 * width + 1, device=mask.device)
-        # kornia's borders: the sequence's own ends are no boundaries.
-        return operator(plane, kernel)[:, 0, 0] > 0.5
+            return binary
+        plane = binary.float()[:, None, None]  # (B, 1, 1, T): kornia's morphology works on images
+        return operator(plane, torch.ones(1, 2 * width + 1, device=mask.device))[:, 0, 0] > 0.5
 
     narrow, wide = widths
-    inside = moved(erosion, narrow) & ~moved(erosion, wide)
-    outside = moved(dilation, wide) & ~moved(dilation, narrow)
+    # Neither the sequence's own ends (kornia's borders) nor the padding behind a short one is a boundary.
+    filled, bare = mask | ~valid, mask & valid
+    inside = moved(erosion, filled, narrow) & ~moved(erosion, filled, wide)
+    outside = moved(dilation, bare, wide) & ~moved(dilation, bare, narrow)
     return inside & valid, outside & valid
 
 

@@ -263,8 +263,6 @@ def _set(config, schema, key, value, source):
     kind, metadata = schema[key]
     if any("${" in text for text in _texts(value)):
         raise SpotError(f"{source}: {key}: interpolation ${{...}} is not supported; write the value out")
-    if any(not math.isfinite(leaf) for leaf in _numbers(value)):
-        raise SpotError(f"{source}: {key} must be a finite number, got {value}")
     if _is_text(kind) and value is not None and not isinstance(value, str):
         raise SpotError(f"{source}: {key}: expected text, got {value!r}; put it in quotes")
     try:
@@ -273,6 +271,8 @@ def _set(config, schema, key, value, source):
         name = getattr(kind, "__name__", str(kind))
         raise SpotError(f"{source}: {key}: expected {name}, got {value!r} ({str(error).splitlines()[0]})") from error
     value = OmegaConf.select(config, key)
+    if any(not math.isfinite(leaf) for leaf in _numbers(value)):
+        raise SpotError(f"{source}: {key} must be a finite number, got {value}")
     if "choices" in metadata and value not in metadata["choices"]:
         near = difflib.get_close_matches(str(value), metadata["choices"], 1, 0.3)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -311,6 +311,8 @@ def _check_whole(config, path):
                                          or not 0 < labeled <= 1):
         raise SpotError(f"{source}: dataset.labeled must be a share in (0, 1], a file, or info, got {labeled!r}")
     for key in ("feature_path", "feature_pattern"):
+        if OmegaConf.is_missing(config.dataset, key):  # load_config(None): the defaults alone
+            continue
         value = plain(config.dataset[key])
         optional = key == "feature_pattern" and value is None
         if not optional and not all(isinstance(item, str) for item in _items(value)):

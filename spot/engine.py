@@ -221,12 +221,7 @@ class Trainer:
         """Class, instance and mask losses of one kind of targets."""
         activation = self.model.class_activation
         inside = (class_targets[:, -1] < 0.5).to(valid.dtype)
-        # Short instances have few rows; by 1 / sqrt(length) they count for more than that.
-        import os
-        length = mask_targets.sum(-1).clamp(min=1)
-        balance = inside / length.pow(float(os.environ.get("ROWP", "0")))
-        balance = balance * inside.sum() / balance.sum().clamp(min=1e-6)
-        rows = row_weights * (balance + BACKGROUND_ROW_WEIGHT * (1 - inside))
+        rows = row_weights * (inside + BACKGROUND_ROW_WEIGHT * (1 - inside))
         pooled = pooled_class_logits(outputs["class_logits"], mask_targets * valid[:, None])
         return {"class": class_loss(outputs["class_logits"], class_targets, class_weights, activation),
                 "instance": class_loss(pooled, class_targets, class_weights * inside, activation),

@@ -118,16 +118,18 @@ class FixedMaskHead(nn.Module):
                 layers.append(nn.ReLU())
         self.convs = nn.Sequential(*layers, nn.Conv1d(widths[-1], temporal_scale, 1, bias=False))
 
-    def forward(self, embedding):
-        """embedding (B, D, T) -> mask logits (B, T, T)."""
+    def forward(self, embedding, features=None, valid=None):
+        """embedding (B, D, T) -> mask logits (B, T, T); the other arguments are those of `PairwiseMaskHead`."""
         return self.convs(embedding)
 
 
 class PairwiseMaskHead(nn.Module):
     """Does snippet j belong to the instance that snippet i is in?  For any T.
 
-    Several similarity maps q_i . k_j with a relative-position bias, and the foreground of snippets i and j alone, are
-    refined by small convolutions over the (i, j) plane, where instances are blocks and boundaries their edges.
+    Similarity maps, several q_i . k_j of the embedding with a relative-position bias and one of the features themselves,
+    are refined with the foreground of snippets i and j alone by small convolutions over the (i, j) plane, where
+    instances are blocks and boundaries their edges. What lies between i and j counts too: every snippet has a learned
+    gap >= 0, and the sum of the gaps from i to j is taken off the logit, so that a mask ends where its instance does.
     """
 
     def __init__(self, embed_dim, maps=8, width=8, reach=64):
@@ -138,24 +140,39 @@ class PairwiseMaskHead(nn.Module):
         self.query, self.key = nn.Conv1d(embed_dim, embed_dim, 1), nn.Conv1d(embed_dim, embed_dim, 1)
         self.offset = nn.Parameter(torch.zeros(maps, 2 * reach + 1))
         self.alone = nn.Conv1d(embed_dim, 2 * width, 1)
-        self.spread = nn.Conv2d(maps, width, 3, padding=1)
+        self.spread = nn.Conv2d(maps + 1, width, 3, padding=1)
         self.refine = nn.Conv2d(width, width, 3, padding=1)
         self.out = nn.Conv2d(width, 1, 1)
+        self.gap = nn.Conv1d(embed_dim, 1, 1)
+        nn.init.constant_(self.gap.bias, -4)  # almost no gaps, until learning finds them
 
-    def forward(self, embedding):
-        """embedding (B, D, T) -> mask logits (B, T, T)."""
+    def forward(self, embedding, features, valid=None):
+        """embedding (B, D, T), standardized features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T)."""
         batch, dim, length = embedding.shape
         query = self.query(embedding).view(batch, self.maps, dim // self.maps, length)
         key = self.key(embedding).view(batch, self.maps, dim // self.maps, length)
         index = torch.arange(length, device=embedding.device)
         index = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach) + self.reach
         similarity = query.transpose(2, 3) @ key / math.sqrt(dim // self.maps) + self.offset[:, index]
+        similarity = torch.cat([similarity, self_similarity(features, valid)[:, None].to(similarity.dtype)], 1)
         row, column = self.alone(embedding).chunk(2, 1)  # each (B, width, T)
         # channels_last: the same numbers, about twice as fast with this few channels.
         plane = self.spread(similarity.contiguous(memory_format=torch.channels_last))
         plane = F.gelu(plane + row[..., None] + column[:, :, None])
         plane = plane + F.gelu(self.refine(plane))
-        return self.out(plane)[:, 0]
+        passed = F.softplus(self.gap(embedding)[:, 0]).cumsum(1)  # (B, T)
+        return self.out(plane)[:, 0] - (passed[:, :, None] - passed[:, None]).abs()
+
+
+def self_similarity(features, valid=None):
+    """Product over the channels of each pair of snippets, after the mean snippet of the sequence is taken off.
+
+    features: (B, C, T), standardized; valid: (B, T) bool or None -> (B, T, T), / sqrt(C): independent noise is near 1
+    """
+    keep = torch.ones_like(features[:, :1]) if valid is None else valid[:, None].to(features.dtype)
+    mean = (features * keep).sum(2, keepdim=True) / keep.sum(2, keepdim=True).clamp(min=1)
+    centered = (features - mean) * keep
+    return centered.transpose(1, 2) @ centered / math.sqrt(features.shape[1])
 
 
 class OrderHead(nn.Module):
@@ -210,7 +227,7 @@ class Spot(nn.Module):
     def from_standardized(self, features, valid=None):
         """As `forward`, for features that `standardize` has made."""
         embedding = self.encoder(features, valid)
-        mask_logits = self.mask_head(embedding)
+        mask_logits = self.mask_head(embedding, features, valid)
         return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
                 "mask_logits": mask_logits, "embedding": embedding}
 

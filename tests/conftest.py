@@ -1,8 +1,12 @@
-"""For every test: the same random numbers, whatever ran before it."""
+"""For every test: one thread, and the same random numbers, whatever ran before it."""
 
+import os
 import sys
 
 import pytest
+
+# Tiny tensors: more threads only wait for each other, badly so beside other work. Torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -111,8 +111,8 @@ def test_without_foreground_or_without_background_it_is_finite(value):
 
 
 def test_steps_pull_hard_snippets_to_the_easy_ones_of_their_kind():
-    """Foreground 4..11 of 16, easy at 6..9 and at the ends 0, 1, 14, 15: after 100 gradient steps on the embedding alone
-    the snippets at the boundary are nearer to the easy ones of their kind."""
+    """Foreground 4..11 of 16, easy at 6..9 and at the ends 0, 1, 14, 15: after 100 gradient steps on the embedding
+    alone the snippets at the boundary are nearer to the easy ones of their kind."""
     foreground = torch.tensor([[0.05] * 2 + [0.2] * 2 + [0.6] * 2 + [0.9] * 4 + [0.6] * 2 + [0.2] * 2 + [0.05] * 2])
     masks = (foreground > 0.5).float()[:, None].expand(1, 16, 16)
     embedding = torch.randn(1, 4, 16, requires_grad=True)

@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from tiny import CLASSES, LABELED, UNLABELED, C, Source, T, dataset, features_of, video
 
-from spot.datasets import GridSettings, SnippetDataset, choose_device, draw, feature_statistics, open_data, with_features
+from spot.datasets import (
+    GridSettings,
+    SnippetDataset,
+    choose_device,
+    draw,
+    feature_statistics,
+    open_data,
+    with_features,
+)
 from spot.features import FeatureSource
 from spot.files import SpotError, write_json
-from tiny import CLASSES, LABELED, UNLABELED, C, Source, T, dataset, features_of, video
 
 
 def counting(length):
@@ -86,13 +94,15 @@ def test_jitter_cannot_move_a_video_that_fits():
 
 def test_every_cache_gives_the_same_batches(tmp_path):
     """From real files, memory and disk, on both grids, with windows and padding."""
-    videos = [video("a", (1, 4, "run"), duration=20.0), video("b", (0, 2, "jump"), duration=5.0), video("c", duration=8.0)]
+    videos = [video("a", (1, 4, "run"), duration=20.0), video("b", (0, 2, "jump"), duration=5.0),
+              video("c", duration=8.0)]
     for name, x in features_of(videos).items():
         np.save(tmp_path / f"v_{name}.npy", x.T)
     source = FeatureSource(str(tmp_path), C)
     for kind in ("window", "resize"):
         grid = GridSettings(kind, T, stride=1, window=1)
-        sets = [SnippetDataset(videos, source, grid, CLASSES, C, cache) for cache in ("memory", "disk", "auto", "device")]
+        sets = [SnippetDataset(videos, source, grid, CLASSES, C, cache)
+                for cache in ("memory", "disk", "auto", "device")]
         assert [data.bank.cache for data in sets] == ["memory", "disk", "memory", "memory"]
         numbers = np.arange(len(sets[0]))
         batches = [data.batch(numbers, np.linspace(0, 1, len(numbers))) for data in sets]
@@ -183,8 +193,9 @@ def annotations(path):
 
 
 def opened(folder, **changes):
-    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None, "feature_path": str(folder),
-              "feature_pattern": None, "feat_dim": C, "class_file": None, "num_classes": None}
+    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None,
+              "feature_path": str(folder), "feature_pattern": None, "feat_dim": C, "class_file": None,
+              "num_classes": None}
     return open_data(**{**values, **changes})
 
 

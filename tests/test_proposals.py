@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tiny import CLASSES, features_of, video
+from tiny import model as fresh_model
 from torch import nn
 
 import spot
 from spot.proposals import join_windows, mask_runs, to_results
-from tiny import CLASSES, features_of, video
-from tiny import model as fresh_model
 
 DECODING = {"mask_thresh": (0.5,), "top_k": 8, "nms_sigma": 0.4, "min_score": 0.05, "max_detections": 50}
 SECONDS = {"grid": "window", "stride": 1, "window": 1, "fps": 1.0}  # one snippet per second
@@ -92,8 +92,8 @@ def test_threshold_zero_keeps_the_whole_sequence():
 
 
 def test_a_segment_over_three_windows_becomes_whole():
-    """Windows of 8 at 0, 4, 8; the instance [2, 14] fills window 1 and reaches the inner edges of windows 0 and 2: every
-    snippet of it proposes [2, 14]."""
+    """Windows of 8 at 0, 4, 8; the instance [2, 14] fills window 1 and reaches the inner edges of windows 0 and 2:
+    every snippet of it proposes [2, 14]."""
     first, starts, ends = [0, 4, 8], torch.zeros(3, 8, 1), torch.zeros(3, 8, 1)
     starts[0], ends[0] = 2, 8
     starts[1], ends[1] = 0, 8
@@ -109,8 +109,8 @@ def test_what_no_edge_cuts_stays():
     assert (starts == 5).all() and (ends == 7).all()
 
 
-@pytest.mark.parametrize("segment", [(0, 20), (0, 3), (17, 20), (2, 14), (5, 9), (6, 7), (7, 9), (7, 13), (3, 5), (11, 13),
-                                     (1, 19), (4, 12), (7, 8), (8, 9)])
+@pytest.mark.parametrize("segment", [(0, 20), (0, 3), (17, 20), (2, 14), (5, 9), (6, 7), (7, 9), (7, 13), (3, 5),
+                                     (11, 13), (1, 19), (4, 12), (7, 8), (8, 9)])
 def test_windows_find_what_one_long_window_finds(segment):
     """20 snippets in windows of 8 at 0, 4, 8, 12: an oracle's detections are those of the whole video in one window,
     and nothing that an inner edge has cut is left beside them."""

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from spot.augment import View
+from spot.augment import Montage, View
 from spot.pseudo_labels import make_pseudo_labels
 
 T, K = 8, 3
-IDENTITY = View(torch.zeros(1), torch.ones(1))
 VALID = torch.ones(1, T, dtype=torch.bool)
 
 
@@ -22,17 +21,25 @@ def says(start, end, label, class_logit=6.0, mask=0.9):
     return {"class_logits": logits.requires_grad_(), "masks": masks.requires_grad_()}
 
 
-def labels_of(outputs, valid=VALID, view=IDENTITY, activation="sigmoid", class_threshold=0.6, mask_threshold=0.5):
-    return make_pseudo_labels(outputs, valid, view, activation, class_threshold, mask_threshold)
+def labels_of(outputs, valid=VALID, start=0.0, scale=1.0, activation="sigmoid", class_threshold=0.6, mask_threshold=0.5,
+              soft=True):
+    """Pseudo labels for a student that sees one affine view and no partner."""
+    view = View(torch.tensor([start]), torch.tensor([scale]))
+    montage = Montage(view, view, torch.tensor([0]), torch.tensor([float(T)]))
+    return make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mask_threshold, soft)
 
 
+both_kinds = pytest.mark.parametrize("soft", [True, False])
+
+
+@both_kinds
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-def test_a_sure_teacher_gives_the_targets_of_its_segment(activation):
+def test_a_sure_teacher_gives_the_targets_of_its_segment(activation, soft):
     """Class 1 in snippets 2..4: its class targets are about 1 there, background elsewhere; its rows show 2..4."""
-    pseudo = labels_of(says(2, 5, 1), activation=activation)
+    pseudo = labels_of(says(2, 5, 1), activation=activation, soft=soft)
     assert (pseudo.class_targets[0, 1] > 0.5).nonzero().flatten().tolist() == [2, 3, 4]
     assert (pseudo.class_targets[0, K] > 0.5).nonzero().flatten().tolist() == [0, 1, 5, 6, 7]
-    assert pseudo.class_targets[0, [0, 2]].sum() == 0
+    assert pseudo.class_targets[0, [0, 2]].max() < 0.3
     assert pseudo.mask_targets[0, 3].tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
     assert pseudo.mask_targets[0, [0, 1, 5, 6, 7]].sum() == 0
     assert (pseudo.class_weights == 1).all() and (pseudo.row_weights == 1).all() and pseudo.kept_share == 1
@@ -45,7 +52,7 @@ def test_pseudo_labels_are_data():
 
 
 def test_an_unsure_class_is_not_used():
-    """Class logit 0 is probability 0.5 or less, below the threshold: snippets 2..4 do not count, the background does."""
+    """Class logit 0 is probability 0.5 or less, below the threshold: snippets 2..4 do not count, background does."""
     pseudo = labels_of(says(2, 5, 1, class_logit=0.0))
     assert pseudo.class_weights[0].tolist() == [1, 1, 0, 0, 0, 1, 1, 1] and pseudo.kept_share == 0
     assert labels_of(says(2, 5, 1, class_logit=0.0), class_threshold=0.1).kept_share == 1
@@ -59,7 +66,7 @@ def test_masks_are_cut_at_their_threshold(threshold, seen):
 
 def test_targets_move_to_the_view_of_the_student():
     """The view shows snippets 2 .. 6 stretched to 8: the segment [3, 5] becomes [2, 6]."""
-    pseudo = labels_of(says(3, 5, 1), view=View(torch.tensor([2.0]), torch.tensor([0.5])))
+    pseudo = labels_of(says(3, 5, 1), start=2.0, scale=0.5)
     assert (pseudo.class_targets[0, 1] > 0.5).nonzero().flatten().tolist() == [2, 3, 4, 5]
     assert pseudo.mask_targets[0, 3].nonzero().flatten().tolist() == [2, 3, 4, 5]
 
@@ -68,10 +75,28 @@ def test_padding_is_neither_foreground_nor_used():
     valid = torch.arange(T)[None] < 4
     pseudo = labels_of(says(2, 8, 1), valid=valid)
     assert pseudo.class_weights[0].tolist() == pseudo.row_weights[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert pseudo.mask_targets[0, :, 4:].sum() == 0 and pseudo.class_targets[0, :K, 4:].sum() == 0
+    assert pseudo.mask_targets[0, :, 4:].sum() == 0 and pseudo.class_targets[0, :K, 4:].max() < 0.01
 
 
 def test_a_teacher_that_sees_nothing_teaches_background():
     pseudo = labels_of(says(0, 0, 0))
     assert (pseudo.class_targets[0, K] > 0.9).all() and pseudo.mask_targets.sum() == 0
     assert (pseudo.class_weights == 1).all() and torch.isfinite(pseudo.kept_share)
+
+
+def test_soft_labels_keep_both_classes_of_a_snippet():
+    """CliffDiving and Diving, both at logit 6: both are targets; the published kind keeps one."""
+    outputs = says(2, 5, 0)
+    with torch.no_grad():
+        outputs["class_logits"][0, 2, 2:5] = 6
+    assert (labels_of(outputs, mask_threshold=0.5).class_targets[0, [0, 2], 3] > 0.5).tolist() == [True, True]
+    assert labels_of(outputs, soft=False).class_targets[0, :K, 3].sum() == 1
+
+
+def test_soft_labels_leave_out_what_is_neither_foreground_nor_background():
+    """Foreground 0.4 in snippet 6: between sure background and sure foreground, it says nothing."""
+    outputs = says(2, 5, 1)
+    with torch.no_grad():
+        outputs["class_logits"][0, K, 6] = torch.logit(torch.tensor(0.6))
+    assert labels_of(outputs).class_weights[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 1]
+    assert labels_of(outputs, soft=False).class_weights[0].tolist() == [1] * 8

@@ -4,12 +4,12 @@ import pickle
 
 import pytest
 import torch
+from tiny import model as fresh_model
 from torch.nn import functional as F
 
 import spot
 from spot.files import SpotError
 from spot_inference import check_fit
-from tiny import model as fresh_model
 
 
 def weights(*shape, scale=0.3, generator=torch.Generator().manual_seed(0)):  # noqa: B008
@@ -27,7 +27,8 @@ def attention_weights(name, channels, heads):
 def spot_state(channels=6, heads=3, classes=4, length=8):
     """The SPOT layout, with everything of the order task that its forward pass does not use."""
     return {**attention_weights("embedding", channels, heads), "embedding.pos_enc.pos_table": weights(1, 200, channels),
-            **attention_weights("clip_trans", channels, heads), "clip_trans.pos_enc.pos_table": weights(1, 200, channels),
+            **attention_weights("clip_trans", channels, heads),
+            "clip_trans.pos_enc.pos_table": weights(1, 200, channels),
             "clip_order.0.weight": weights(1, channels, 3), "clip_order.0.bias": weights(1),
             "clip_order_linear.0.weight": weights(9, 100), "clip_order_linear.0.bias": weights(9),
             "classifier.0.weight": weights(classes + 1, channels, 1), "classifier.0.bias": weights(classes + 1),
@@ -154,7 +155,8 @@ class Attack:
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, place):
     """Wherever the attack hides, also beside good weights; the file that it would make is not there afterwards."""
     attack = Attack(tmp_path / "owned")
-    content = {"whole": attack, "state_dict": {"state_dict": attack}, "beside": {"state_dict": spot_state(), "x": attack}}
+    content = {"whole": attack, "state_dict": {"state_dict": attack},
+               "beside": {"state_dict": spot_state(), "x": attack}}
     torch.save(content[place], tmp_path / "a.pth")
     with pytest.raises(SpotError, match="run code"):
         spot.load_model(tmp_path / "a.pth")

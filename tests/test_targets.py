@@ -55,7 +55,8 @@ def test_an_owned_boundary_snippet_is_partly_background():
     assert masks[1].tolist() == [0, 0.75, 1, 1, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("start", "end", "nearest"), [(2.6, 2.9, 2), (0, 0.2, 0), (7.8, 8, 7), (2.8, 3.1, 2), (5, 5, 5)])
+@pytest.mark.parametrize(("start", "end", "nearest"), [(2.6, 2.9, 2), (0, 0.2, 0), (7.8, 8, 7), (2.8, 3.1, 2),
+                                                       (5, 5, 5)])
 def test_a_segment_without_a_center_gets_the_nearest_snippet(start, end, nearest):
     """Its middle decides: [2.8, 3.1] has its middle 2.95 in snippet 2; the mask keeps the 0.1 of snippet 3 as well."""
     classes, masks = targets((start, end, 2))

@@ -1,0 +1,150 @@
+"""Our own checkpoints and the run folder; the published ones are in test_published."""
+
+import json
+
+import pytest
+import torch
+from tiny import C, K, T, model, same, trainer, weights_of
+
+from spot import checkpoint, load_model
+from spot.checkpoint import RunFolder, checkpoint_file, describe_model, load_pretrained
+from spot.files import SpotError
+
+ARCHITECTURE = {"encoder": "conv_transformer", "mask_head": "pairwise", "class_activation": "sigmoid", "feat_dim": C,
+                "temporal_scale": T, "embedding_head": 2, "embed_dim": 8, "num_classes": K, "chunks": 2}
+SETTINGS = {"grid": "window", "temporal_scale": T, "class_names": ["jump", "run", "throw"], "mask_thresh": (0.3, 0.5),
+            "fps": None, "nms_sigma": 0.4}
+
+
+def saved(path, net=None, **changes):
+    net = net or model()
+    net.settings = dict(SETTINGS)
+    checkpoint.save(path, {**describe_model(net, ARCHITECTURE), **changes})
+    return path
+
+
+def test_what_was_saved_loads_again(tmp_path):
+    """Weights, statistics, settings and outputs; ready for inference."""
+    net = model(seed=3)
+    net.set_statistics(torch.ones(C), torch.full((C,), 2.0))
+    loaded = load_model(saved(tmp_path / "best.pt", net))
+    assert same(weights_of(loaded), weights_of(net)) and loaded.settings == SETTINGS and not loaded.training
+    features = torch.randn(1, C, T)
+    with torch.no_grad():
+        assert torch.equal(loaded(features)["masks"], net.eval()(features)["masks"])
+
+
+@pytest.mark.parametrize("changes", [{"encoder": "attention"}, {"mask_head": "fixed"}, {"class_activation": "softmax"},
+                                     {"embed_dim": 12, "num_classes": 7}, {"chunks": 4}, {"temporal_scale": 5}])
+def test_every_architecture_loads_again(tmp_path, changes):
+    net = model(**changes)
+    checkpoint.save(tmp_path / "a.pt", describe_model(net, {**ARCHITECTURE, **changes}))
+    assert same(weights_of(load_model(tmp_path / "a.pt")), weights_of(net))
+
+
+def test_a_run_folder_is_its_best_checkpoint_else_its_last(tmp_path):
+    saved(tmp_path / "last.pt", model(seed=1))
+    assert same(weights_of(load_model(tmp_path)), weights_of(model(seed=1)))
+    saved(tmp_path / "best.pt", model(seed=2))
+    assert same(weights_of(load_model(tmp_path)), weights_of(model(seed=2)))
+    assert checkpoint_file(str(tmp_path)) == tmp_path / "best.pt"
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(SpotError, match=r"neither best\.pt nor last\.pt"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [
+    {"architecture": {}}, {"architecture": {**ARCHITECTURE, "encoder": "magic"}}, {"architecture": None},
+    {"architecture": {**ARCHITECTURE, "embed_dim": 16}}, {"architecture": {**ARCHITECTURE, "surprise": 1}},
+    {"architecture": {**ARCHITECTURE, "embedding_head": 0}}, {"architecture": {**ARCHITECTURE, "feat_dim": -1}},
+    {"state_dict": {}}, {"state_dict": None}, {"state_dict": {"class_head.bias": torch.zeros(4)}}],
+    ids=lambda changes: str(changes)[:60])
+def test_a_changed_checkpoint_is_refused(tmp_path, changes):
+    with pytest.raises(SpotError, match=r"a\.pt: "):
+        load_model(saved(tmp_path / "a.pt", **changes))
+
+
+def test_saving_leaves_the_old_file_where_it_fails(tmp_path):
+    """Something that cannot be written: the good file stays, and no temporary one is left."""
+    saved(tmp_path / "a.pt", model(seed=1))
+    with pytest.raises(Exception, match="pickle"):
+        checkpoint.save(tmp_path / "a.pt", {"x": lambda: 0})
+    assert same(weights_of(load_model(tmp_path / "a.pt")), weights_of(model(seed=1)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+# --- pre-trained weights ----------------------------------------------------------------------------------------------
+
+
+def test_pre_trained_weights_fill_all_but_the_class_head(tmp_path):
+    net = model(seed=5, num_classes=9)
+    before = weights_of(net)
+    load_pretrained(net, saved(tmp_path / "a.pt", model(seed=1)))
+    other = weights_of(model(seed=1))
+    for name, value in weights_of(net).items():
+        assert torch.equal(value, (before if name.startswith("class_head") else other)[name]), name
+
+
+def test_pre_trained_weights_of_another_model_are_refused(tmp_path):
+    path = saved(tmp_path / "a.pt")
+    net = model(embed_dim=16)
+    before = weights_of(net)
+    with pytest.raises(SpotError, match=r"training\.pretrained=.*do not fit this model, such as \w+"):
+        load_pretrained(net, path)
+    assert same(before, weights_of(net))
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+def test_resuming_gives_back_records_and_best(tmp_path):
+    run = trainer()
+    run.train_epoch(0)
+    checkpoint.save(tmp_path / "last.pt", {**describe_model(run.teacher.module, ARCHITECTURE), "trainer": run.state(),
+                                           "records": [{"epoch": 1}], "best": 0.25})
+    other = trainer(net=model(seed=9))
+    assert checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE) == {"records": [{"epoch": 1}], "best": 0.25}
+    assert same(weights_of(other.model), weights_of(run.model))
+    with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed, its embed_dim differ"):
+        checkpoint.resume(tmp_path / "last.pt", other, {**ARCHITECTURE, "embed_dim": 16})
+
+
+@pytest.mark.parametrize("content", [{}, {"architecture": ARCHITECTURE}, {"architecture": 3},
+                                     {"architecture": ARCHITECTURE, "trainer": {}, "records": [], "best": 0},
+                                     {"architecture": ARCHITECTURE, "trainer": 3, "records": [], "best": 0}],
+                         ids=lambda content: ",".join(content) or "empty")
+def test_a_last_checkpoint_without_its_parts_is_refused(tmp_path, content):
+    checkpoint.save(tmp_path / "last.pt", content)
+    with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed"):
+        checkpoint.resume(tmp_path / "last.pt", trainer(), ARCHITECTURE)
+
+
+# --- run folder -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_resumed(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.prepare(resume=False)
+    folder.last.write_bytes(b"x")
+    folder.prepare(resume=True)
+    with pytest.raises(SpotError, match=r"already holds a run; continue it with training\.resume=auto"):
+        folder.prepare(resume=False)
+
+
+def test_an_output_path_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "x").write_text("")
+    for path in (tmp_path / "x", tmp_path / "x" / "y"):
+        with pytest.raises(SpotError, match="output_path"):
+            RunFolder(path).prepare(resume=False)
+
+
+def test_the_folder_says_what_the_run_was_made_from(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.describe(["jump", "run"], ["a", "b"])
+    folder.write_log([{"epoch": 1}])
+    folder.write_log([{"epoch": 1}, {"epoch": 2}])
+    assert folder.classes.read_text() == "jump\nrun\n" and folder.labeled.read_text() == "a\nb\n"
+    assert folder.commit.read_text().strip()
+    assert [json.loads(line)["epoch"] for line in folder.log.read_text().splitlines()] == [1, 2]

@@ -1,0 +1,209 @@
+"""Settings: what is refused, with which words, and what stays as it is written."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from spot.config import data_values, decoding_values, grid_values, load_config, plain, save_config
+from spot.files import SpotError
+
+PATHS = "dataset: {video_anno_path: a.json, feature_path: features}\n"
+
+
+def written(folder, text, name="c.yaml"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def loaded(folder, text="", *overrides):
+    return load_config(written(folder, PATHS + text), overrides)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_alone():
+    """No file: the defaults, without the two paths that every run must name."""
+    config = load_config(None)
+    assert config.semi.method == "ema" and config.model.mask_head == "pairwise"
+    assert config.model.encoder == "conv_transformer" and config.model.class_activation == "sigmoid"
+    assert config.training.holdout == 0 and config.testing.class_scores == "none"
+
+
+def test_a_file_over_the_defaults_and_overrides_over_the_file(tmp_path):
+    config = loaded(tmp_path, "training: {batch_size: 7, max_epoch: 3}\n", "training.max_epoch=5")
+    assert (config.training.batch_size, config.training.max_epoch) == (7, 5)
+    assert config.dataset.feature_path == "features"
+
+
+def test_the_last_override_wins(tmp_path):
+    assert loaded(tmp_path, "", "training.batch_size=2", "training.batch_size=3").training.batch_size == 3
+
+
+def test_numbers_in_scientific_notation_are_numbers(tmp_path):
+    """PyYAML reads 4e-4 as text."""
+    config = loaded(tmp_path, "training: {learning_rate: 4e-4, weight_decay: 5E-3}\n", "semi.weight=1e-1")
+    assert config.training.learning_rate == 4e-4 and config.training.weight_decay == 5e-3 and config.semi.weight == 0.1
+    assert isinstance(config.training.learning_rate, float)
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "true", "no", "1_000", "0x10", "a: b", "[x", "with space",
+                                  "{video}_rgb.npy", "~", "2020-01-01", "key=value", "", "'quoted'", "#x"])
+def test_text_is_kept_to_the_letter(tmp_path, text):
+    """What a user writes after `=` for a text key arrives as it is, whatever YAML would make of it."""
+    config = loaded(tmp_path, "", f"dataset.video_anno_path={text}", f"dataset.class_file={text}")
+    assert (config.dataset.video_anno_path, config.dataset.class_file) == (text, text)
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "features.h5", "a b"])
+def test_a_feature_path_is_text_too(tmp_path, text):
+    assert loaded(tmp_path, "", f"dataset.feature_path={text}").dataset.feature_path == text
+
+
+def test_feature_paths_can_be_a_list_also_nested(tmp_path):
+    text = "dataset: {video_anno_path: a, feature_path: [[rgb_a.h5, rgb_b.h5], flow]}\n"
+    wanted = [["rgb_a.h5", "rgb_b.h5"], "flow"]
+    assert plain(load_config(written(tmp_path, text)).dataset.feature_path) == wanted
+    config = loaded(tmp_path, "", "dataset.feature_path=[[rgb_a.h5,rgb_b.h5],flow]")
+    assert data_values(config)["feature_path"] == wanted
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.25", 0.25), ("1", 1), ("info", "info"), ("007.txt", "007.txt")])
+def test_the_three_forms_of_labeled(tmp_path, text, value):
+    assert loaded(tmp_path, "", f"dataset.labeled={text}").dataset.labeled == value
+
+
+def test_null_is_nothing(tmp_path):
+    config = loaded(tmp_path, "training: {steps_per_epoch: null}\n", "dataset.fps=null", "dataset.class_file=null")
+    assert config.training.steps_per_epoch is config.dataset.fps is config.dataset.class_file is None
+
+
+def test_lists_of_numbers(tmp_path):
+    assert list(loaded(tmp_path, "", "testing.mask_thresh=[0, .2,0.4]").testing.mask_thresh) == [0, 0.2, 0.4]
+    assert decoding_values(loaded(tmp_path, "testing: {mask_thresh: [0.5]}\n"))["mask_thresh"] == (0.5,)
+
+
+def test_loss_weights_by_name(tmp_path):
+    config = loaded(tmp_path, "loss: {class: 0.5}\n", "loss.boundary=2")
+    assert config.loss["class"] == 0.5 and config.loss.boundary == 2 and config.loss.mask == 1
+
+
+def test_what_was_saved_loads_again(tmp_path):
+    config = loaded(tmp_path, "", "dataset.labeled=007.txt", "training.learning_rate=4e-4",
+                    "training.steps_per_epoch=null", "dataset.class_file=1e3", "testing.mask_thresh=[0.5]",
+                    "dataset.feature_path=[a,b]")
+    save_config(config, tmp_path / "resolved.yaml")
+    assert OmegaConf.to_container(load_config(tmp_path / "resolved.yaml")) == OmegaConf.to_container(config)
+
+
+def test_grid_values_are_what_the_grid_takes(tmp_path):
+    from spot.datasets import GridSettings
+
+    values = grid_values(loaded(tmp_path, "", "dataset.grid=window", "dataset.stride=4", "dataset.fps=25"))
+    grid = GridSettings(**values)
+    assert (grid.grid, grid.stride, grid.window, grid.fps, grid.temporal_scale) == ("window", 4, 16, 25, 100)
+
+
+# --- refusing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "nearest"), [
+    ("training.batchsize", "training.batch_size"), ("model.mask_heads", "model.mask_head"),
+    ("sime.method", "semi.method"), ("lr", None), ("learning_rate", "training.learning_rate"),
+    ("loss.boundry", "loss.boundary"), ("testing.nms_thresh", None), ("training", None)])
+def test_an_unknown_key_is_refused_with_the_nearest(tmp_path, key, nearest):
+    """In an override and in a file, which is named."""
+    with pytest.raises(SpotError, match=rf"unknown key '{key}'") as error:
+        loaded(tmp_path, "", f"{key}=1")
+    assert nearest is None or f"the nearest valid key is {nearest!r}" in str(error.value)
+    section, _, name = key.rpartition(".")
+    text = f"{section}: {{{name}: 1}}\n" if section else f"{name}: 1\n"
+    with pytest.raises(SpotError, match=r"c\.yaml: unknown key") as error:
+        load_config(written(tmp_path, text))
+    assert nearest is None or nearest in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("training.batch_size", "many"), ("training.batch_size", "2.5"), ("training.learning_rate", "fast"),
+    ("model.standardize", "perhaps"), ("training.max_epoch", "[1, 2]"), ("testing.mask_thresh", "0.5x"),
+    ("dataset.fps", "often"), ("training.batch_size", "null"), ("loss.mask", "heavy"), ("testing.top_k", "1e99x")])
+def test_a_wrong_type_is_refused_with_key_and_value(tmp_path, key, value):
+    with pytest.raises(SpotError, match=key.replace(".", r"\.")):
+        loaded(tmp_path, "", f"{key}={value}")
+
+
+@pytest.mark.parametrize("text", ["dataset: {class_file: 7}", "output_path: 3", "training: {device: 0}",
+                                  "dataset: {feature_path: 7}", "dataset: {feature_path: null}",
+                                  "dataset: {feature_path: [a, 3]}", "dataset: {feature_path: {a: b}}",
+                                  "dataset: {labeled: true}", "dataset: {labeled: [a]}", "dataset: {labeled: null}",
+                                  "dataset: {video_anno_path: null}", "training: 3", "training: [1]", "semi: text",
+                                  "loss: 3", "loss: {mask: null}"])
+def test_a_wrong_type_in_a_file_is_refused(tmp_path, text):
+    base = {"video_anno_path": "a.json", "feature_path": "features"}
+    tree = OmegaConf.merge({"dataset": base}, OmegaConf.create(text)) if text.startswith("dataset") else None
+    path = written(tmp_path, OmegaConf.to_yaml(tree) if tree else PATHS + text + "\n")
+    with pytest.raises(SpotError, match=r"c\.yaml: .*" + text.split(":")[0]):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("override", "words"), [
+    ("training.batch_size=0", ">= 1, got 0"), ("semi.class_threshold=1.5", r"in 0\.\.1, got 1\.5"),
+    ("training.learning_rate=-1", ">= 0"), ("dataset.labeled=0", r"share in \(0, 1\]"),
+    ("dataset.labeled=1.1", "share"), ("training.steps_per_epoch=0", "at least 1 or null"),
+    ("testing.mask_thresh=[0.5,1]", r"in \[0, 1\)"), ("testing.mask_thresh=[]", "mask_thresh"), ("dataset.fps=0", "fps"), ("dataset.fps=-25", "fps"),
+    ("model.embed_dim=30", "multiple"), ("model.temporal_scale=3", "temporal_scale"), ("loss.mask=-1", ">= 0")])
+def test_a_value_out_of_range_is_refused(tmp_path, override, words):
+    with pytest.raises(SpotError, match=words):
+        loaded(tmp_path, "", override)
+
+
+def test_a_wrong_word_is_refused_with_the_choices(tmp_path):
+    with pytest.raises(SpotError, match=r"semi\.method must be one of ema, self, none, got 'emma'; did you mean 'ema'"):
+        loaded(tmp_path, "", "semi.method=emma")
+    with pytest.raises(SpotError, match=r"c\.yaml: model\.mask_head must be one of pairwise, fixed"):
+        loaded(tmp_path, "model: {mask_head: square}\n")
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "nan", "inf", "1e400"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, value):
+    with pytest.raises(SpotError, match=r"training\.learning_rate"):
+        loaded(tmp_path, "", f"training.learning_rate={value}")
+    with pytest.raises(SpotError, match=r"testing\.mask_thresh"):
+        loaded(tmp_path, f"testing: {{mask_thresh: [0.5, {value}]}}\n")
+
+
+def test_interpolation_is_refused_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "42")
+    for text in ("output_path: ${oc.env:SECRET}\n", "output_path: runs/${model.feat_dim}\n",
+                 "training: {learning_rate: '${semi.weight}'}\n"):
+        with pytest.raises(SpotError, match="interpolation"):
+            loaded(tmp_path, text)
+    for override in ("output_path=${oc.env:SECRET}", "training.learning_rate=${semi.weight}",
+                     "dataset.feature_path=[a,'${oc.env:SECRET}']", "testing.mask_thresh=['${semi.weight}']"):
+        with pytest.raises(SpotError, match="interpolation"):
+            loaded(tmp_path, "", override)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "just text", "a: b: c", "\x00", "{",
+                                  "a: !!python/object:os.system x"])
+def test_a_file_that_is_no_settings_file_is_refused(tmp_path, text):
+    with pytest.raises(SpotError, match=r"c\.yaml"):
+        load_config(written(tmp_path, text))
+
+
+def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(SpotError, match=r"no such settings file; give one with --config"):
+            load_config(path)
+
+
+@pytest.mark.parametrize("key", ["video_anno_path", "feature_path"])
+def test_a_path_that_every_run_needs_is_asked_for(tmp_path, key):
+    other = {"video_anno_path": "feature_path", "feature_path": "video_anno_path"}[key]
+    with pytest.raises(SpotError, match=rf"the key dataset\.{key} is missing"):
+        load_config(written(tmp_path, f"dataset: {{{other}: x}}\n"))
+
+
+def test_an_override_without_a_value_is_refused(tmp_path):
+    with pytest.raises(SpotError, match="is not key=value"):
+        loaded(tmp_path, "", "training.batch_size")
