@@ -32,7 +32,8 @@ def train(config):
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
     resume = config.training.resume == "auto" and folder.last.exists()
-    folder.prepare(resume)
+    if not resume:
+        folder.refuse_another_run()
 
     # Data: annotated videos with features, of which a few may show their labels.
     videos, class_names, source = open_data(**data_values(config))
@@ -65,10 +66,11 @@ def train(config):
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
     progress = {"records": [], "best": -1.0}
+    labeled_names = [video.name for video in labeled + held_out]
     if resume:
-        progress = checkpoint.resume(folder.last, trainer, architecture)
+        progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
+    folder.describe(class_names, labeled_names)
     save_config(config, folder.config)
-    folder.describe(class_names, [video.name for video in labeled + held_out])
     writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
 
     def finish_epoch(record):
@@ -81,7 +83,8 @@ def train(config):
             checkpoint.save(folder.best, detector)
         folder.write_log(progress["records"])
         # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
-        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), **progress})
+        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), "labeled_names": labeled_names,
+                                      **progress})
         for name, value in {**record["loss"], "lr": record["lr"], "kept_share": record["kept_share"],
                             "holdout_mAP": record["holdout_mAP"]}.items():
             if value is not None:
@@ -113,7 +116,8 @@ def make_trainer(config, model, labeled, unlabeled):
         batch_size=training.batch_size, unlabeled_ratio=training.unlabeled_ratio,
         steps_per_epoch=training.steps_per_epoch, pretrain_epochs=training.pretrain_epoch, epochs=training.max_epoch,
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
-        schedule=training.schedule, seed=training.random_seed, amp=training.amp)
+        schedule=training.schedule, seed=training.random_seed, amp=training.amp,
+        change_speed=config.dataset.grid == "resize")
 
 
 def split(training, names, holdout, seed):

@@ -108,11 +108,12 @@ class Montage:
         return torch.cat([own[0], other[0]], 1), torch.cat([own[1], other[1]], 1)
 
 
-def random_montage(counts, length, zoom, share, generator):
+def random_montage(counts, length, zoom, share, generator, squeeze=True):
     """A random view of each sequence; a `share` of them end in a part of a partner.
 
-    counts: (B,) valid snippets; length: T. Where there is a partner, both parts show anything from a crop at the native
-    speed to the whole sequence squeezed into their place.
+    counts: (B,) valid snippets; length: T; zoom: as in `random_view`
+    squeeze: where there is a partner, both parts show anything from a crop to the whole sequence squeezed into their
+    place; without it always a crop at the native speed
     """
     batch = len(counts)
     own = random_view(counts, zoom, generator)
@@ -122,8 +123,7 @@ def random_montage(counts, length, zoom, share, generator):
 
     def fit(counts, place):
         """A view whose visible part, `place` snippets, lies within the first `counts` of the input."""
-        squeeze = (counts / place).clamp(min=1) ** torch.rand(batch, generator=generator)
-        scale = torch.minimum(squeeze, counts / place.clamp(min=1))
+        scale = (counts / place).clamp(min=1) ** (squeeze * torch.rand(batch, generator=generator))
         return scale, (counts - scale * place).clamp(min=0) * torch.rand(batch, generator=generator)
 
     scale, start = fit(counts, split)

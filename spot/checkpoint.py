@@ -25,18 +25,18 @@ class RunFolder:
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
 
-    def prepare(self, resume):
-        """Make the folder; one that holds a run already is refused unless it is resumed."""
-        if self.last.exists() and not resume:
+    def refuse_another_run(self):
+        """SpotError where the folder holds a run already."""
+        if self.last.exists():
             raise SpotError(f"output_path {self.path} already holds a run; continue it with training.resume=auto, "
                             "or choose another output_path")
+
+    def describe(self, class_names, labeled_names):
+        """Make the folder and write what the run is made from."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SpotError(f"output_path {self.path}: cannot be made ({error.strerror}); choose another") from error
-
-    def describe(self, class_names, labeled_names):
-        """Write what the run was made from."""
         write_text(self.classes, "".join(f"{name}\n" for name in class_names))
         write_text(self.labeled, "".join(f"{name}\n" for name in labeled_names))
         write_text(self.commit, git_commit() + "\n")
@@ -148,17 +148,22 @@ def _published(state, path):
     return model
 
 
-def resume(path, trainer, architecture):
-    """Give `trainer` the state that last.pt holds. Returns the run's {"records": log records, "best": holdout mAP}."""
+def resume(path, trainer, architecture, labeled_names):
+    """Give `trainer` the state that last.pt holds. Returns the run's {"records": log records, "best": holdout mAP}.
+
+    SpotError where the run was made with another architecture or other labeled videos.
+    """
     content = read(path)
     try:
-        if content["architecture"] != architecture:
-            changed = [key for key in architecture if content["architecture"].get(key) != architecture[key]]
+        changed = [f"model.{key}" for key in architecture if content["architecture"].get(key) != architecture[key]]
+        if content["labeled_names"] != labeled_names:
+            changed.append("labeled videos")
+        if changed:
             raise SpotError(f"{path}: cannot be resumed, its {', '.join(changed)} differ from the settings; give the "
                             "run's own, or choose another output_path")
         trainer.load_state(content["trainer"])
         return {"records": content["records"], "best": content["best"]}
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, SpotError):
             raise
         raise SpotError(f"{path}: cannot be resumed, it does not hold the state of this training "

@@ -329,6 +329,8 @@ def _check_whole(config, path):
     if config.model.encoder == "attention" and config.model.feat_dim % config.model.embedding_head:
         raise SpotError(f"{source}: model.feat_dim ({config.model.feat_dim}) must be a multiple of "
                         f"model.embedding_head ({config.model.embedding_head})")
+    if not sum(config.loss.values()):
+        raise SpotError(f"{source}: all weights in loss are 0, so nothing would be learned; give one of them")
     thresholds = list(config.testing.mask_thresh)
     if not thresholds or not all(0 <= value < 1 for value in thresholds):
         raise SpotError(f"{source}: testing.mask_thresh must be a list of numbers in [0, 1), got {thresholds}")

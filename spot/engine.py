@@ -106,7 +106,7 @@ class Trainer:
 
     def __init__(self, model, labeled, unlabeled, weights, augmentation, semi, tasks, *, batch_size, unlabeled_ratio,
                  steps_per_epoch, pretrain_epochs, epochs, learning_rate, weight_decay, optimizer="adamw",
-                 schedule="cosine", seed=0, amp="none"):
+                 schedule="cosine", seed=0, amp="none", change_speed=True):
         self.model, self.labeled, self.unlabeled = model, labeled, unlabeled
         self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
         self.batch_size = batch_size
@@ -116,6 +116,8 @@ class Trainer:
         self.schedule, self.learning_rate, self.seed = schedule, learning_rate, seed
         self.device = next(model.parameters()).device
         self.amp = amp
+        # Where a video of any length has T snippets, speed means nothing; elsewhere an action has its own.
+        self.change_speed = change_speed
         self.teacher = make_teacher(model, semi.ema_decay)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
@@ -209,8 +211,9 @@ class Trainer:
         """The student's view of a batch: (view, features, valid)."""
         features, valid = batch["features"], batch["valid"]
         strength = self.augmentation
-        view = augment.random_montage(valid.sum(1).cpu(), features.shape[-1], strength.zoom, strength.montage,
-                                      generator)
+        zoom = strength.zoom if self.change_speed else 0.0
+        view = augment.random_montage(valid.sum(1).cpu(), features.shape[-1], zoom, strength.montage,
+                                      generator, self.change_speed)
         moved = view.show(features)
         seen = view.show(valid.to(moved.dtype)) > 0.5
         moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,

@@ -126,10 +126,9 @@ class FixedMaskHead(nn.Module):
 class PairwiseMaskHead(nn.Module):
     """Does snippet j belong to the instance that snippet i is in?  For any T.
 
-    Similarity maps, several q_i . k_j of the embedding with a relative-position bias and one of the features themselves,
-    are refined with the foreground of snippets i and j alone by small convolutions over the (i, j) plane, where
-    instances are blocks and boundaries their edges. What lies between i and j counts too: every snippet has a learned
-    gap >= 0, and the sum of the gaps from i to j is taken off the logit, so that a mask ends where its instance does.
+    Similarity maps (several q_i . k_j of the embedding with a relative-position bias, and one of the features) and the
+    foreground of snippets i and j alone are refined by small convolutions over the (i, j) plane, where instances are
+    blocks and boundaries their edges.
     """
 
     def __init__(self, embed_dim, maps=8, width=8, reach=64):
@@ -143,8 +142,6 @@ class PairwiseMaskHead(nn.Module):
         self.spread = nn.Conv2d(maps + 1, width, 3, padding=1)
         self.refine = nn.Conv2d(width, width, 3, padding=1)
         self.out = nn.Conv2d(width, 1, 1)
-        self.gap = nn.Conv1d(embed_dim, 1, 1)
-        nn.init.constant_(self.gap.bias, -4)  # almost no gaps, until learning finds them
 
     def forward(self, embedding, features, valid=None):
         """embedding (B, D, T), standardized features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T)."""
@@ -160,8 +157,7 @@ class PairwiseMaskHead(nn.Module):
         plane = self.spread(similarity.contiguous(memory_format=torch.channels_last))
         plane = F.gelu(plane + row[..., None] + column[:, :, None])
         plane = plane + F.gelu(self.refine(plane))
-        passed = F.softplus(self.gap(embedding)[:, 0]).cumsum(1)  # (B, T)
-        return self.out(plane)[:, 0] - (passed[:, :, None] - passed[:, None]).abs()
+        return self.out(plane)[:, 0]
 
 
 def self_similarity(features, valid=None):
@@ -247,6 +243,11 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
     """
+    sizes = {"feat_dim": feat_dim, "temporal_scale": temporal_scale, "embedding_head": embedding_head,
+             "embed_dim": embed_dim, "num_classes": num_classes}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}; it must be at least 1")
     if encoder == "attention":
         embed_dim = feat_dim
     encoders = {"attention": lambda: AttentionEncoder(feat_dim, embedding_head),

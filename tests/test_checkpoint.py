@@ -103,41 +103,43 @@ def test_resuming_gives_back_records_and_best(tmp_path):
     run = trainer()
     run.train_epoch(0)
     checkpoint.save(tmp_path / "last.pt", {**describe_model(run.teacher.module, ARCHITECTURE), "trainer": run.state(),
-                                           "records": [{"epoch": 1}], "best": 0.25})
+                                           "labeled_names": ["a"], "records": [{"epoch": 1}], "best": 0.25})
     other = trainer(net=model(seed=9))
-    assert checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE) == {"records": [{"epoch": 1}], "best": 0.25}
+    found = checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE, ["a"])
+    assert found == {"records": [{"epoch": 1}], "best": 0.25}
     assert same(weights_of(other.model), weights_of(run.model))
-    with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed, its embed_dim differ"):
-        checkpoint.resume(tmp_path / "last.pt", other, {**ARCHITECTURE, "embed_dim": 16})
+    with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed, its model\.embed_dim differ"):
+        checkpoint.resume(tmp_path / "last.pt", other, {**ARCHITECTURE, "embed_dim": 16}, ["a"])
+    with pytest.raises(SpotError, match="cannot be resumed, its labeled videos differ"):
+        checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE, ["b"])
 
 
 @pytest.mark.parametrize("content", [{}, {"architecture": ARCHITECTURE}, {"architecture": 3},
-                                     {"architecture": ARCHITECTURE, "trainer": {}, "records": [], "best": 0},
-                                     {"architecture": ARCHITECTURE, "trainer": 3, "records": [], "best": 0}],
+                                     {"architecture": ARCHITECTURE, "labeled_names": ["a"], "trainer": {}, "records": [], "best": 0},
+                                     {"architecture": ARCHITECTURE, "labeled_names": ["a"], "trainer": 3, "records": [], "best": 0}],
                          ids=lambda content: ",".join(content) or "empty")
 def test_a_last_checkpoint_without_its_parts_is_refused(tmp_path, content):
     checkpoint.save(tmp_path / "last.pt", content)
     with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed"):
-        checkpoint.resume(tmp_path / "last.pt", trainer(), ARCHITECTURE)
+        checkpoint.resume(tmp_path / "last.pt", trainer(), ARCHITECTURE, ["a"])
 
 
 # --- run folder -------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_holds_a_run_is_refused_unless_resumed(tmp_path):
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.prepare(resume=False)
+    folder.refuse_another_run()
     folder.last.write_bytes(b"x")
-    folder.prepare(resume=True)
     with pytest.raises(SpotError, match=r"already holds a run; continue it with training\.resume=auto"):
-        folder.prepare(resume=False)
+        folder.refuse_another_run()
 
 
 def test_an_output_path_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
     for path in (tmp_path / "x", tmp_path / "x" / "y"):
         with pytest.raises(SpotError, match="output_path"):
-            RunFolder(path).prepare(resume=False)
+            RunFolder(path).describe(["class"], ["video"])
 
 
 def test_the_folder_says_what_the_run_was_made_from(tmp_path):

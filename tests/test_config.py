@@ -150,7 +150,8 @@ def test_a_wrong_type_in_a_file_is_refused(tmp_path, text):
     ("training.batch_size=0", ">= 1, got 0"), ("semi.class_threshold=1.5", r"in 0\.\.1, got 1\.5"),
     ("training.learning_rate=-1", ">= 0"), ("dataset.labeled=0", r"share in \(0, 1\]"),
     ("dataset.labeled=1.1", "share"), ("training.steps_per_epoch=0", "at least 1 or null"),
-    ("testing.mask_thresh=[0.5,1]", r"in \[0, 1\)"), ("testing.mask_thresh=[]", "mask_thresh"), ("dataset.fps=0", "fps"), ("dataset.fps=-25", "fps"),
+    ("testing.mask_thresh=[0.5,1]", r"in \[0, 1\)"),
+    ("testing.mask_thresh=[]", "mask_thresh"), ("dataset.fps=0", "fps"), ("dataset.fps=-25", "fps"),
     ("model.embed_dim=30", "multiple"), ("model.temporal_scale=3", "temporal_scale"), ("loss.mask=-1", ">= 0")])
 def test_a_value_out_of_range_is_refused(tmp_path, override, words):
     with pytest.raises(SpotError, match=words):

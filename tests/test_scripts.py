@@ -22,7 +22,8 @@ from spot.synthetic import write_demo
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["model.feat_dim=6", "model.temporal_scale=16", "model.embed_dim=8", "model.embedding_head=2",
         "dataset.labeled=0.4", "training.steps_per_epoch=2", "training.batch_size=2", "training.pretrain_epoch=1",
-        "training.max_epoch=2", "semi.burn_in=0", "semi.class_threshold=0", "training.device=cpu", "testing.min_score=0"]
+        "training.max_epoch=2", "semi.burn_in=0", "semi.class_threshold=0",
+        "training.device=cpu", "testing.min_score=0"]
 
 
 @pytest.fixture(scope="module")
