@@ -114,9 +114,11 @@ def test_resuming_gives_back_records_and_best(tmp_path):
         checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE, ["b"])
 
 
+WITHOUT_TRAINER = {"architecture": ARCHITECTURE, "labeled_names": ["a"], "records": [], "best": 0}
+
+
 @pytest.mark.parametrize("content", [{}, {"architecture": ARCHITECTURE}, {"architecture": 3},
-                                     {"architecture": ARCHITECTURE, "labeled_names": ["a"], "trainer": {}, "records": [], "best": 0},
-                                     {"architecture": ARCHITECTURE, "labeled_names": ["a"], "trainer": 3, "records": [], "best": 0}],
+                                     {**WITHOUT_TRAINER, "trainer": {}}, {**WITHOUT_TRAINER, "trainer": 3}],
                          ids=lambda content: ",".join(content) or "empty")
 def test_a_last_checkpoint_without_its_parts_is_refused(tmp_path, content):
     checkpoint.save(tmp_path / "last.pt", content)
