@@ -2,24 +2,33 @@
 
     python spot_inference.py checkpoint=runs/anet [section.key=value ...]
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
+    python spot_inference.py checkpoint=runs/anet features=FILE_OR_FOLDER [fps=.. stride=.. window=..] [--plot]
 
 `checkpoint=` takes a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
-`output_path`/detections.json for every video of `dataset.eval_subset`.
+`output_path`/detections.json for every video of `dataset.eval_subset`; with `features=`, which needs no annotation,
+`output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each.
 """
 
+import csv
+import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from spot import command_line
+from spot.annotations import match_name, read_class_file, read_video_info
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
-from spot.config import data_values, decoding_values, grid_values, load_config
-from spot.datasets import choose_device, open_data, with_features
-from spot.files import SpotError, write_json
-from spot.proposals import detect, to_results
+from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
+from spot.datasets import FeatureBank, GridSettings, choose_device, open_data, with_features
+from spot.features import FeatureSource
+from spot.files import SpotError, write_json, write_text
+from spot.losses import class_probabilities
+from spot.proposals import detect, run_windows, to_results
+from spot.segments import window_starts
 
 DEFAULT_CONFIG = "config/anet.yaml"
 
@@ -27,8 +36,16 @@ DEFAULT_CONFIG = "config/anet.yaml"
 def main(argv=None):
     parser = command_line.Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", help="settings file, needed only with a published checkpoint")
+    parser.add_argument("--plot", action="store_true", help="with features=: draw every video, own/timelines/VIDEO.png")
     arguments = command_line.parse(parser, argv)
-    infer(settings_of(arguments.config, arguments.overrides))
+    config = settings_of(arguments.config, arguments.overrides)
+    if config.features is not None:
+        infer_own(config, arguments.plot)
+        return
+    refuse_own_video_keys(config, "belongs to features=, which is not given")
+    if arguments.plot:
+        raise SpotError("--plot draws the videos of features=; for the evaluation subset use eval.py --report DIR")
+    infer(config)
 
 
 def settings_of(config_path, overrides):
@@ -56,29 +73,185 @@ def infer(config):
                         f"{config.dataset.eval_subset!r}; it has {', '.join(sorted({v.subset for v in videos}))}")
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
 
-    results = {name: [] for name in missing}  # without features nothing is found, and evaluation counts it
-    size = config.testing.batch_size
-    settings = {**grid_values(config), **decoding_values(config)}
-    fps = settings.pop("fps")
+    fps = config.dataset.fps
+    times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
+    found = detect_all(model, config, class_names, source, [video.name for video in present], times)
+    # Without features nothing is found, and evaluation counts it.
+    content = {**contents(config, {**{name: [] for name in missing}, **found}), "missing_features": missing}
+    write_json(folder.detections, content)
+    report(content, folder.detections)
+    return folder.detections
+
+
+@dataclass(frozen=True)
+class Times:
+    """What places the snippets of one video in time, as `detect` takes it; None = not known."""
+
+    duration_sec: float | None
+    feature_duration_sec: float | None
+    fps: float | None
+
+
+def detect_all(model, config, class_names, source, names, times, **changes):
+    """Detect in the videos `names`, a batch at a time -> {name: entries of detections.json}.
+
+    times: a Times for each; changes: settings of `detect` that replace those of the config, such as stride
+    """
+    settings = {**grid_values(config), **decoding_values(config), **changes}
+    del settings["fps"]  # each video has its own
+    size, top = config.testing.batch_size, config.testing.class_scores_top
     external = open_class_scores(config.testing.class_scores, class_names)
-    if external and (unknown := [video.name for video in present if external.scores(video.name) is None]):
+    if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
               "nothing is detected in them", file=sys.stderr)
-    for start in tqdm(range(0, len(present), size), desc="inference", unit="batch", disable=None):
-        batch = present[start : start + size]
-        found = detect(model, [source.read(video.name) for video in batch], [video.duration_sec for video in batch],
-                       feature_duration_sec=[video.feature_duration_sec for video in batch],
-                       fps=[fps or video.fps for video in batch], batch_size=size,
-                       external=[external_scores(external, video.name, class_names, config.testing.class_scores_top)
-                                 for video in batch] if external else None, **settings)
-        for video, rows in zip(batch, found, strict=True):
-            results[video.name] = to_results(rows, class_names)
-    content = {"version": "SPOT", "results": results, "missing_features": missing,
-               "external_data": {"class_scores": external and config.testing.class_scores}}
-    write_json(folder.detections, content)
-    print(f"{sum(map(len, results.values()))} detections in {len(results)} videos: {folder.detections}; "
-          f"class source: {config.testing.class_scores if external else 'the model'}")
-    return folder.detections
+    results = {}
+    for start in tqdm(range(0, len(names), size), desc="inference", unit="batch", disable=None):
+        batch, known = names[start : start + size], times[start : start + size]
+        found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
+                       feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
+                       batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
+                       if external else None, **settings)
+        results |= {name: to_results(rows, class_names) for name, rows in zip(batch, found, strict=True)}
+    return results
+
+
+def contents(config, results):
+    """The content of a detections.json, which names the class source."""
+    scores = config.testing.class_scores
+    source = {"class_scores": None if scores == "none" else scores}
+    return {"version": "SPOT", "results": results, "external_data": source}
+
+
+def report(content, path):
+    """Say what was written."""
+    results, scores = content["results"], content["external_data"]["class_scores"]
+    print(f"{sum(map(len, results.values()))} detections in {len(results)} videos: {path}; "
+          f"class source: {scores or 'the model'}")
+
+
+# --- videos without annotation ----------------------------------------------------------------------------------------
+
+
+def infer_own(config, plot):
+    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; returns the folder."""
+    model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
+    class_names = own_class_names(model, config)
+    check_fit(model, config, class_names)
+    try:
+        source = FeatureSource(plain(config.features), model.feat_dim, plain(config.dataset.feature_pattern))
+    except SpotError as error:
+        raise SpotError(f"features={config.features}: {error}") from error
+    names = sorted(source.names)
+    if not names:
+        raise SpotError(f"features={config.features}: no video is in all of them")
+    changes = {key: config[key] for key in ("stride", "window") if config[key] is not None}
+    times = own_times(config, source, names)
+    content = contents(config, detect_all(model, config, class_names, source, names, times, **changes))
+    folder = Path(config.output_path) / "own"
+    write_json(folder / "detections.json", content)
+    write_text(folder / "detections.csv", as_csv(content["results"]))
+    report(content, f"{folder / 'detections.json'} and .csv")
+    if plot:
+        grid = GridSettings(**{**grid_values(config), **changes})
+        for name, one in zip(tqdm(names, desc="pictures", unit="video", disable=None), times, strict=True):
+            draw_video(folder / "timelines" / f"{name}.png", model, grid, source.read(name), one, class_names,
+                       content["results"][name], config.testing.batch_size)
+        print(f"pictures: {folder / 'timelines'}")
+    return folder
+
+
+def own_class_names(model, config):
+    """The classes of the checkpoint; a published one holds none, so its `dataset.class_file` tells."""
+    if model.settings.get("class_names"):
+        return list(model.settings["class_names"])
+    if config.dataset.class_file is None:
+        raise SpotError("the checkpoint holds no class names; name them by dataset.class_file=FILE, one per line")
+    return read_class_file(config.dataset.class_file)
+
+
+def own_times(config, source, names):
+    """The Times of videos that no annotation describes, from `duration=` and `fps=`. SpotError for what is missing."""
+    facts = video_facts(config.duration, names)
+    times = []
+    for name in names:
+        duration = facts[name].get("duration")
+        fps = config.fps or facts[name].get("fps") or config.dataset.fps
+        if config.dataset.grid == "window" and not fps:
+            raise SpotError(f"video {name}: the frame rate is not known, which the checkpoint's grid needs; give "
+                            "fps=25, or duration=FILE.csv with columns video, duration and fps")
+        if config.dataset.grid == "resize" and not duration:
+            duration = duration_of_features(config, source, name)
+        times.append(Times(duration, duration, fps))
+    return times
+
+
+def duration_of_features(config, source, name):
+    """Seconds that the native features of a video cover; SpotError where fps= and stride= do not tell."""
+    if not (config.fps and config.stride):
+        raise SpotError(f"video {name}: its duration is not known, which the checkpoint's grid needs; give "
+                        "duration=63.5 (seconds), duration=FILE.csv with columns video and duration, or fps= and "
+                        "stride= of features that are not resized")
+    return ((source.read(name).shape[1] - 1) * config.stride + (config.window or config.stride)) / config.fps
+
+
+def video_facts(duration, names):
+    """`duration=` -> {video: its facts, such as duration and fps}; a number holds for every video."""
+    if duration is None:
+        return {name: {} for name in names}
+    try:
+        seconds = float(duration)
+    except ValueError:
+        rows = read_video_info(duration)
+        keys = {name: match_name(name, rows) for name in names}
+        absent = [name for name, key in keys.items() if key is None]
+        if absent:
+            raise SpotError(f"duration={duration}: has no row for {len(absent)} of {len(names)} videos, first "
+                            f"{absent[0]}") from None
+        return {name: rows[key] for name, key in keys.items()}
+    if not 0 < seconds < float("inf"):
+        raise SpotError(f"duration={duration} must be a positive number of seconds or a CSV file")
+    return {name: {"duration": seconds} for name in names}
+
+
+def as_csv(results):
+    """Detections as a table, one row each, a video's best first."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["video", "start_sec", "end_sec", "label", "score"])
+    for name, entries in results.items():
+        for entry in entries:
+            start, end = entry["segment"]
+            table.writerow([name, f"{start:.3f}", f"{end:.3f}", entry["label"], f"{entry['score']:.6g}"])
+    return text.getvalue()
+
+
+def draw_video(path, model, grid, features, times, class_names, entries, batch_size):
+    """A picture of what the model saw in one video, (C, T') features, and of its detections."""
+    from spot.plots import save_video_picture  # matplotlib, only where pictures are wanted
+
+    fitted = grid.fit(features)
+    snippet_grid = grid.at(fitted.shape[1], times.duration_sec, times.feature_duration_sec, times.fps)
+    first, probabilities, masks = model_view(model, fitted, grid.temporal_scale, batch_size)
+    save_video_picture(
+        path, class_names, snippet_grid.to_sec(np.arange(snippet_grid.length + 1)), first, probabilities, masks,
+        title=path.stem, segments_sec=[entry["segment"] for entry in entries],
+        labels=[entry["label"] for entry in entries], scores=[entry["score"] for entry in entries])
+
+
+def model_view(model, features, num_snippets, batch_size):
+    """Outputs of the model over one fitted video (C, T'), in W windows.
+
+    Returns first snippets (W,), class probabilities (W, K+1, T) with background last, and masks (W, T, T), as numpy.
+    """
+    first = np.array(window_starts(features.shape[1], num_snippets))
+    bank = FeatureBank(read=None, cache="memory", device="cpu")
+    bank.add(features)
+    bank.finish()
+    windows, valid = (x.to(next(model.parameters()).device)
+                      for x in bank.rows(np.zeros(len(first), int), first, num_snippets))
+    outputs = run_windows(model, windows, valid, batch_size)
+    probabilities = class_probabilities(outputs["class_logits"], model.class_activation)
+    return first, probabilities.cpu().numpy(), outputs["masks"].cpu().numpy()
 
 
 def open_class_scores(path, class_names):
@@ -98,6 +271,7 @@ def check_fit(model, config, class_names):
     """Refuse a model whose sizes or classes are not those of the data, with both."""
     sizes = {"model.feat_dim": (model.feat_dim, config.model.feat_dim),
              "number of classes": (model.num_classes, len(class_names)),
+             "dataset.grid": (model.settings.get("grid"), config.dataset.grid),
              "model.temporal_scale": (model.settings.get("temporal_scale"), config.model.temporal_scale)}
     for name, (trained, wanted) in sizes.items():
         if trained is not None and trained != wanted:

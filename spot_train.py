@@ -1,20 +1,34 @@
 """Train SPOT: pre-training on all training videos, then training on labels and pseudo labels.
 
     python spot_train.py [--config config/anet.yaml] [section.key=value ...]
+    python spot_train.py --config C --check                      read everything once, tell what is wrong with it
+    python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
 
-Writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, TensorBoard events,
-last.pt (to resume) and best.pt (to detect with).
+Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, TensorBoard
+events, last.pt (to resume) and best.pt (to detect with).
 """
+
+from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from spot import checkpoint, command_line
 from spot.annotations import labeled_split
-from spot.config import data_values, decoding_values, grid_values, load_config, plain, save_config
+from spot.config import (
+    data_values,
+    decoding_values,
+    grid_values,
+    load_config,
+    plain,
+    refuse_own_video_keys,
+    save_config,
+)
+from spot.data_check import check_data
 from spot.datasets import GridSettings, SnippetDataset, choose_device, feature_statistics, open_data, with_features
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds
+from spot.features import H5_SUFFIXES, pack
 from spot.files import SpotError
 from spot.model import build_model
 from spot.proposals import detect, to_results
@@ -23,8 +37,41 @@ from spot.proposals import detect, to_results
 def main(argv=None):
     parser = command_line.Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", default="config/anet.yaml", help="settings file (default: %(default)s)")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--check", action="store_true", help="read all data once, report on it, do not train")
+    task.add_argument("--pack", metavar="FILE.h5", help="write the features of all annotated videos into one HDF5 file")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
+                        help="precision of --pack (default: %(default)s)")
     arguments = command_line.parse(parser, argv)
-    train(load_config(arguments.config, arguments.overrides))
+    config = load_config(arguments.config, arguments.overrides)
+    refuse_own_video_keys(config, "is a key of spot_inference.py")
+    if arguments.check:
+        check(config)
+    elif arguments.pack:
+        pack_features(config, arguments.pack, arguments.dtype)
+    else:
+        train(config)
+
+
+def check(config):
+    """Print the report of `data_check`; SpotError, so exit code 2, where training would fail."""
+    dataset = config.dataset
+    report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
+                        dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
+                        config.testing.tiou)
+    print(report.text())
+    if report.problems:
+        raise SpotError(f"{len(report.problems)} problems, listed above, would stop training; mend them first")
+
+
+def pack_features(config, path, dtype):
+    """Write the features of all annotated videos into the HDF5 file `path`."""
+    if Path(path).suffix.lower() not in H5_SUFFIXES:
+        raise SpotError(f"--pack {path}: the file's name must end in {' or '.join(H5_SUFFIXES)}")
+    videos, _, source = open_data(**data_values(config))
+    present, _ = with_features(videos, source, "annotated")
+    count = pack(source, [video.name for video in present], path, dtype, attributes=grid_values(config))
+    print(f"the features of {count} videos are in {path}: train with dataset.feature_path={path}")
 
 
 def train(config):

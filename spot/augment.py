@@ -135,8 +135,9 @@ def random_montage(counts, length, zoom, share, generator, squeeze=True):
 def perturb(features, noise, offset, channel_dropout, snippet_masking, generator):
     """The strong part of a view: Gaussian noise, whole channels and short runs of snippets set to 0.
 
-    features: (B, C, T), standardized per channel, so `noise` (new in each snippet) and `offset` (one for the whole
-    sequence, as another camera, person or scene would add) are in standard deviations; both shares in 0..1
+    features: (B, C, T), standardized per channel: strengths are in standard deviations
+    noise: of each snippet anew; offset: one for the whole sequence, as another camera, person or scene would add, of any
+    strength up to this; channel_dropout, snippet_masking: shares in 0..1
     """
     batch, channels, length = features.shape
     device = features.device
@@ -148,7 +149,7 @@ def perturb(features, noise, offset, channel_dropout, snippet_masking, generator
     if noise > 0:
         x = x + noise * torch.randn(x.shape, generator=generator).to(device)
     if offset > 0:
-        x = x + offset * torch.randn(batch, channels, 1, generator=generator).to(device)
+        x = x + offset * draw(batch, 1, 1) * torch.randn(batch, channels, 1, generator=generator).to(device)
     if channel_dropout > 0:
         x = x * (draw(batch, channels, 1) >= channel_dropout) / (1 - channel_dropout)
     if snippet_masking > 0:

@@ -53,7 +53,7 @@ class Model:
     feat_dim: int = number(400, 1)  # C
     temporal_scale: int = number(100, 1)  # T
     embedding_head: int = number(4, 1)  # H
-    embed_dim: int = number(256, 1)  # D; the published encoder has D = C
+    embed_dim: int = number(128, 1)  # D; the published encoder has D = C
     dropout: float = number(0.1, 0, 0.99)
     standardize: bool = True  # features to zero mean and unit variance per channel, over all training videos
 
@@ -61,10 +61,10 @@ class Model:
 @dataclass
 class Training:
     batch_size: int = number(16, 1)  # labeled videos per step
-    unlabeled_ratio: float = number(2.0, 0)  # unlabeled videos per labeled one
+    unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
-    pretrain_epoch: int = number(1, 0)
-    max_epoch: int = number(8, 0)
+    pretrain_epoch: int = number(0, 0)  # of the pretext stage
+    max_epoch: int = number(24, 0)
     learning_rate: float = number(5e-4, 0)
     weight_decay: float = number(0.05, 0)
     optimizer: str = choice("adamw", "adam")
@@ -83,7 +83,7 @@ class Augment:
     zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
     montage: float = number(0.5, 0, 1)  # share of views that end in a part of another sequence
     noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
-    offset: float = number(0.75, 0)  # the same, but one for the whole sequence
+    offset: float = number(1.0, 0)  # the same, but one for the whole sequence, of any strength up to this
     channel_dropout: float = number(0.1, 0, 0.9)
     snippet_masking: float = number(0.1, 0, 0.9)
 
@@ -105,10 +105,12 @@ class Semi:
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(1.0, 0)  # of the unlabeled losses
-    burn_in: float = number(0.4, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
-    ramp: float = number(0.2, 0, 1)  # share of the steps until the unlabeled losses have their full weight
+    burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
+    ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
 
+# Keys of `spot_inference.py` that say nothing to training.
+OWN_VIDEO_KEYS = ("features", "fps", "stride", "window", "duration")
 # Names of the losses; `class` cannot be a dataclass field.
 LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "consistency": 0.0, "reconstruction": 0.0}
 
@@ -134,6 +136,12 @@ class Testing:
 class Config:
     output_path: str = "runs/spot"
     checkpoint: str | None = None  # inference: a run folder or a file; null: output_path
+    # Inference on videos without annotation; the settings that were trained with hold where these are null.
+    features: Any = None  # a feature file or folder; a list of them: their channels are concatenated
+    fps: float | None = number(None, 1e-6)  # frames per second
+    stride: int | None = number(None, 1)  # frames between two snippets
+    window: int | None = number(None, 1)  # frames that a snippet sees
+    duration: str | None = None  # seconds of every video, or a CSV with columns video, duration and perhaps fps
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
@@ -173,6 +181,14 @@ def save_config(config, path):
 def plain(section):
     """A section, or a list in it, as plain Python values."""
     return OmegaConf.to_container(section) if isinstance(section, DictConfig | ListConfig) else section
+
+
+def refuse_own_video_keys(config, reason, keys=OWN_VIDEO_KEYS):
+    """SpotError where one of the keys of inference on own videos is given: it would have no effect."""
+    given = [key for key in keys if config[key] is not None]
+    if given:
+        dataset_key = {"features": "feature_path", "duration": "video_info_path"}.get(given[0], given[0])
+        raise SpotError(f"{given[0]}= {reason}; the key of the data set is dataset.{dataset_key}")
 
 
 def data_values(config):
@@ -317,6 +333,8 @@ def _check_whole(config, path):
         optional = key == "feature_pattern" and value is None
         if not optional and not all(isinstance(item, str) for item in _items(value)):
             raise SpotError(f"{source}: dataset.{key} must be text or a list of texts, got {value!r}")
+    if config.features is not None and not all(isinstance(item, str) for item in _items(config.features)):
+        raise SpotError(f"{source}: features must be a path or a list of paths, got {plain(config.features)!r}")
     if config.model.temporal_scale < config.pretext.chunks:
         raise SpotError(f"{source}: model.temporal_scale ({config.model.temporal_scale}) must be at least "
                         f"pretext.chunks ({config.pretext.chunks})")

@@ -30,7 +30,7 @@ class Augmentation:
     zoom: float = 0.3
     montage: float = 0.5
     noise: float = 0.3
-    offset: float = 0.75
+    offset: float = 1.0
     channel_dropout: float = 0.1
     snippet_masking: float = 0.1
 
@@ -45,8 +45,8 @@ class SemiSupervision:
     mask_threshold: float = 0.5
     ema_decay: float = 0.99
     weight: float = 1.0
-    burn_in: float = 0.4
-    ramp: float = 0.2
+    burn_in: float = 0.5
+    ramp: float = 0.1
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,87 @@ def best_median_worst(scores, count=VIDEOS_PER_PICTURE):
     return {"best": order[:count], "median": order[middle:middle + count], "worst": order[-count:]}
 
 
+# --- one video as the model sees it -----------------------------------------------------------------------------------
+
+MAX_CLASS_LINES = len(CLASS_COLORS)
+LEAST_SHOWN = 0.2
+MASK_PIXELS = 700  # rows and columns of a mask picture; a longer video is sampled
+
+
+def save_video_picture(path, class_names, edges_sec, first_snippets, probabilities, masks, **video):
+    """A PNG of one video on one time axis: its detections, class probabilities, and mask rows.
+
+    class_names: K names; edges_sec: (T' + 1,) where its snippets begin and end
+    first_snippets: (W,) of its windows; probabilities: (W, K+1, T), background last; masks: (W, T, T) in 0..1
+    video: title, segments_sec, labels, scores, as `draw_timeline` takes them; scores far below the best are left out
+    """
+    scores = np.asarray(video["scores"], float)
+    kept = np.flatnonzero(scores >= LEAST_SHOWN * scores.max(initial=0))
+    video = {"title": f"{video['title']}   scores over {LEAST_SHOWN:.0%} of the best:",
+             "segments_sec": np.asarray(video["segments_sec"], float).reshape(-1, 2)[kept],
+             "labels": [video["labels"][index] for index in kept], "scores": scores[kept]}
+    window, place = middle_windows(len(edges_sec) - 1, np.asarray(first_snippets), masks.shape[-1])
+    probabilities = probabilities[window, :, place].T  # (W, K+1, T) -> (K+1, T')
+    best = probabilities[:-1].max(axis=1)
+    drawn = [class_names[index] for index in np.argsort(-best, kind="stable")[:MAX_CLASS_LINES]]
+    names = list(dict.fromkeys([*drawn, *video["labels"]]))
+    styles = class_styles(names)
+
+    figure = Figure(figsize=(9, 8), dpi=100)
+    timeline, classes, picture = figure.subplots(3, gridspec_kw={"hspace": 0.28, "height_ratios": (2, 2, 5)})
+    draw_timeline(timeline, duration_sec=edges_sec[-1], styles=styles, **video)
+    draw_probabilities(classes, edges_sec, probabilities, [(name, class_names.index(name)) for name in drawn], styles)
+    draw_masks(picture, edges_sec, np.asarray(first_snippets), masks)
+    for axis in (timeline, classes, picture):
+        axis.set_xlim(0, edges_sec[-1])
+    picture.set_xlabel("seconds")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(as_png(figure))
+
+
+def middle_windows(length, first_snippets, num_snippets):
+    """For each of T' snippets, the window in whose middle it lies most, (T',), and its place there, (T',)."""
+    snippet = np.arange(length)
+    middles = first_snippets + (num_snippets - 1) / 2
+    window = np.abs(snippet[:, None] - middles).argmin(axis=1)
+    return window, snippet - first_snippets[window]
+
+
+def draw_probabilities(axis, edges_sec, probabilities, drawn, styles):
+    """Lines of class probabilities (K+1, T') over time; drawn: (name, index) pairs; the foreground as a gray area."""
+    axis.stairs(1 - probabilities[-1], edges_sec, fill=True, color="#dddddd", label="any action (1 - background)")
+    for name, index in drawn:
+        axis.stairs(probabilities[index], edges_sec, baseline=None, color=styles[name][0], linewidth=1.4, label=name)
+    axis.set(ylim=(0, 1.03), ylabel="class probability")
+    tidy(axis)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, frameon=False, handlelength=1.5,
+                borderaxespad=0, labelspacing=0.25)
+
+
+def draw_masks(axis, edges_sec, first_snippets, masks):
+    """Mask rows of a whole video as a picture: row = the snippet that looks, column = what it takes for its instance.
+
+    masks: (W, T, T). A row shows its middle window; what lies outside of that window stays gray.
+    """
+    length, num_snippets = len(edges_sec) - 1, masks.shape[-1]
+    window, _ = middle_windows(length, first_snippets, num_snippets)
+    # Pixels are even in time, snippets need not be: the first and the last reach to the ends of the video.
+    times_sec = (np.arange(min(length, MASK_PIXELS)) + 0.5) / min(length, MASK_PIXELS) * edges_sec[-1]
+    snippet = np.clip(np.searchsorted(edges_sec, times_sec, side="right") - 1, 0, length - 1)
+    first = first_snippets[window[snippet]][:, None]
+    column = snippet[None] - first
+    inside = (column >= 0) & (column < num_snippets)
+    pixels = masks[window[snippet][:, None], snippet[:, None] - first, column.clip(0, num_snippets - 1)]
+    axis.set_facecolor("#eeeeee")
+    image = axis.imshow(np.ma.array(pixels, mask=~inside), cmap="viridis", vmin=0, vmax=1, aspect="auto",
+                        interpolation="nearest", extent=(0, edges_sec[-1], edges_sec[-1], 0))
+    axis.set_ylabel("mask row: seen from second")
+    bar = axis.inset_axes((1.02, 0, 0.02, 1))
+    axis.figure.colorbar(image, cax=bar, label="same instance"
+                         + ("" if inside.all() else " (gray: not in the window)"))
+
+
+
 # --- figures of an evaluation -----------------------------------------------------------------------------------------
 
 ERROR_COLORS = (GREEN, YELLOW, ORANGE, BLUE, PURPLE, GRAY)

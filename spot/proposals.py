@@ -116,7 +116,9 @@ def detections_of(outputs, first_snippets, activation, decoding, external=None):
     videos, ranks = sequences // windows, len(decoding.mask_thresh)
     starts, ends, quality = mask_runs(outputs["masks"], decoding.mask_thresh, valid.sum(1))
     if windows > 1:
-        starts, ends = join_windows(starts, ends, first_snippets, length)
+        joined = [join_windows(starts[first : first + windows], ends[first : first + windows], first_snippets, length)
+                  for first in range(0, sequences, windows)]
+        starts, ends = (torch.cat(parts) for parts in zip(*joined, strict=True))
     evidence = class_evidence(outputs, activation) * valid[:, None]
     evidence, background = evidence[:, :-1], evidence[:, -1:]
     if external is not None:

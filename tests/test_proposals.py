@@ -226,3 +226,13 @@ def test_features_stay_as_they_were():
 def test_entries_of_the_detections_file():
     assert to_results(np.array([[1, 2.5, 2, 0.75]]), CLASSES) == [
         {"label": "throw", "score": 0.75, "segment": [1.0, 2.5]}]
+
+
+def test_videos_with_the_same_windows_go_through_together():
+    """Two videos of 12 snippets are two windows of 8 each: together they give what each gives alone."""
+    net = fresh_model()
+    videos = [torch.randn(6, 12, generator=torch.Generator().manual_seed(seed)).numpy() for seed in (0, 1)]
+    settings = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1, "fps": 1.0}
+    together = spot.detect(net, videos, [12.0, 12.0], **settings)
+    for video, found in zip(videos, together, strict=True):
+        np.testing.assert_allclose(found, spot.detect(net, video, 12.0, **settings)[0], atol=1e-6)

@@ -1,0 +1,232 @@
+"""The data check: every count by hand on tiny videos, and perfect outputs that come back as their segments."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from spot.data_check import (
+    FeatureFacts,
+    bound,
+    check_data,
+    hidden_segments,
+    on_grid,
+    overlaps,
+    repeated_keys,
+    time_differences,
+)
+from spot.datasets import GridSettings
+from spot.evaluation import evaluate_detections
+from spot.proposals import Decoding
+
+ROW = {"segment": [2.0, 6.0], "label": "run"}
+
+
+def annotations(**changes):
+    """Four training videos and two of validation, 16 s each at 1 frame per second, one segment of `run` in each."""
+    names = {**dict.fromkeys("abcd", "training"), **dict.fromkeys("ef", "validation")}
+    database = {f"video_{name}": {"subset": subset, "duration": 16.0, "fps": 1.0, "annotations": [ROW]}
+                for name, subset in names.items()}
+    for name, change in changes.items():
+        database[name] = {**database[name], **change}
+    return database
+
+
+@pytest.fixture
+def checked(tmp_path):
+    """A function: (annotations, features that replace the random ones, settings) -> Report of T = 8, C = 6, window."""
+
+    def check(database, features=None, **settings):
+        (tmp_path / "annotations.json").write_text(json.dumps({"database": database}))
+        folder = tmp_path / "features"
+        folder.mkdir(exist_ok=True)
+        random = np.random.default_rng(0)
+        own = {name: random.normal(size=(16, 6)).astype(np.float32) for name in annotations()} | (features or {})
+        for name, array in own.items():
+            if array is not None:
+                np.save(folder / f"{name}.npy", array)
+        data = {"video_anno_path": str(tmp_path / "annotations.json"), "video_info_path": None,
+                "feature_path": str(folder), "feature_pattern": None, "feat_dim": 6, "class_file": None,
+                "num_classes": None}
+        grid = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1}
+        rest = {"train_subset": "training", "eval_subset": "validation", "labeled": 0.5, "split_seed": 0,
+                "activation": "sigmoid", "tiou": "0.3:0.7:5"}
+        for part in (data, grid, rest):
+            part.update({key: settings.pop(key) for key in list(settings) if key in part})
+        return check_data(data, {**grid, **settings}, {}, **rest)
+
+    return check
+
+
+def lines_of(report, title):
+    return "\n".join(next(lines for name, lines in report.sections if name.startswith(title)))
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def test_sound_data_has_no_problem_and_a_bound_of_100(checked):
+    report = checked(annotations())
+    assert report.problems == [] and report.warnings == []
+    assert "training: 4 videos, 4 with features, 0 without a segment" in lines_of(report, "Videos")
+    assert "2 labeled, 2 unlabeled" in lines_of(report, "Videos")
+    assert lines_of(report, "Classes").split() == ["run", "2", "2", "4", "2"]
+    bound_row = lines_of(report, "The best mAP").splitlines()[1]
+    assert bound_row.split()[-6:] == ["100.00"] * 6
+    assert "6 videos read, 96 snippets of 6 channels" in lines_of(report, "Features")
+
+
+def test_all_problems_are_listed_at_once(checked):
+    """A NaN, five channels, a video without frame rate, no label class count: four problems; each names its place."""
+    nan = np.zeros((16, 6), np.float32)
+    nan[3, 5] = np.nan
+    report = checked(annotations(video_c={"fps": None}),
+                     {"video_a": nan, "video_b": np.zeros((16, 5), np.float32)}, num_classes=3)
+    assert len(report.problems) == 4
+    for words in (["video_a.npy", "NaN", "snippet 3, channel 5"], ["video_b.npy", "(16, 5)", "6 channels"],
+                  ["video_c", "frame rate"], ["num_classes is 3", "1 classes"]):
+        assert sum(all(word in problem for word in words) for problem in report.problems) == 1, words
+    assert "files with NaN, Inf or another fault: 2" in lines_of(report, "Features")
+    assert all(problem in report.text() for problem in report.problems)
+
+
+def test_a_broken_evaluation_file_is_a_warning_because_training_runs(checked):
+    report = checked(annotations(), {"video_e": np.zeros((0, 6), np.float32)})
+    assert report.problems == [] and any("video_e.npy" in warning for warning in report.warnings)
+
+
+def test_a_forgotten_prefix_shows_in_the_nearest_name(checked):
+    report = checked(annotations(), {**dict.fromkeys(annotations()), **{
+        f"clip_{name}": np.ones((16, 6), np.float32) for name in annotations()}})
+    assert any("video_a has no features; the nearest feature name is clip_video_a" in line for line in report.warnings)
+    assert any("none of the 4 training videos has features" in line for line in report.problems)
+
+
+def test_two_videos_with_one_name_are_found(tmp_path):
+    """JSON readers keep the last of two equal keys without a word."""
+    path = tmp_path / "twice.json"
+    path.write_text('{"database": {"a": {"annotations": []}, "b": {"annotations": []}, "a": {"annotations": []}}}')
+    assert repeated_keys(path) == ["a"]
+
+
+def test_an_id_with_and_without_its_prefix_is_a_problem(checked):
+    database = annotations()
+    report = checked({**database, "v_video_a": database["video_a"]})
+    assert any("two videos are called" in problem for problem in report.problems)
+
+
+def test_an_empty_training_subset_names_those_that_exist(checked):
+    report = checked(annotations(), train_subset="trainig")
+    assert len(report.problems) == 1 and "'trainig'" in report.problems[0] and "'training' (4)" in report.problems[0]
+
+
+def test_missing_files_are_two_problems_not_one(checked):
+    report = checked(annotations(), video_anno_path="nowhere.json", feature_path="no_folder")
+    assert len(report.problems) == 2 and "no_folder" in report.text() and "nowhere.json" in report.text()
+
+
+def test_dirty_segments_are_counted(checked):
+    """One ends 4 s after its video and is clipped, one ends before its start, one lies beyond the video: dropped."""
+    rows = [{"segment": segment, "label": "run"} for segment in ([12, 20], [5, 4], [17, 18.5])]
+    dirt = lines_of(checked(annotations(video_b={"annotations": rows})), "Segments")
+    assert "1 end at or before their start, 2 end after their video (by up to 4 s)" in dirt
+    assert "clips 1 and drops 2" in dirt
+
+
+def test_a_class_without_a_label_is_a_warning(checked):
+    report = checked(annotations(video_e={"annotations": [{"segment": [1, 3], "label": "swim"}]}))
+    assert any("1 of 2 classes have no labeled video" in line and "swim" in line for line in report.warnings)
+
+
+def test_constant_channels_and_still_videos_are_warnings(checked):
+    """Channel 2 is .5 everywhere; all snippets of video_d are alike."""
+    random = np.random.default_rng(1)
+    features = {name: random.normal(size=(16, 6)).astype(np.float32) for name in annotations()}
+    features["video_d"][:] = features["video_d"][0]
+    for array in features.values():
+        array[:, 2] = 0.5
+    report = checked(annotations(), features)
+    assert any("1 channels have one value in all videos, first 2" in line for line in report.warnings)
+    assert any(line.startswith("video video_d: all its snippets are alike") for line in report.warnings)
+
+
+def test_a_wrong_stride_shows_in_the_time_that_features_cover():
+    """16 snippets every 2 s reach to 15 * 2 + 1 = 31 s, the video ends after 16 s."""
+    facts = FeatureFacts(6, lengths={"a": 16})
+    clip = tiny.video("a", duration=16.0)
+    assert not time_differences([clip], GridSettings("window", 8, stride=1, window=1), facts)
+    assert "31.0 s of 16.0 s" in time_differences([clip], GridSettings("window", 8, stride=2, window=1), facts)[0]
+
+
+# --- overlaps ---------------------------------------------------------------------------------------------------------
+
+
+def test_overlaps_are_counted_by_kind():
+    """0-4 of class 0; 2-6 of class 1 (cross); 2.2-6.1 of class 2 (twin of it, cross with the first); 3-5 of class 0."""
+    segments = np.array([[0, 4], [2, 6], [2.2, 6.1], [3, 5], [7, 8.0]])
+    assert overlaps(segments, np.array([0, 1, 2, 0, 0])) == {"cross": 4, "twins": 1, "same": 1}
+
+
+def test_a_segment_is_hidden_only_where_shorter_ones_hold_all_its_snippets():
+    """0-4 under 0-2 and 2-4; with 0-2 alone it keeps snippets 2 and 3."""
+    under = np.array([[0, 4], [0, 2], [2, 4.0]])
+    assert hidden_segments(under, np.array([0, 1, 1]), 8).tolist() == [True, False, False]
+    assert hidden_segments(under[:2], np.array([0, 1]), 8).tolist() == [False, False]
+    assert hidden_segments(np.zeros((0, 2)), np.zeros(0, int), 8).tolist() == []
+
+
+def test_a_twin_is_hidden_only_where_it_is_of_the_same_class():
+    twins = np.array([[1, 5], [1, 5.0]])
+    assert hidden_segments(twins, np.array([0, 1]), 8).tolist() == [False, False]
+    assert hidden_segments(twins, np.array([0, 0]), 8).tolist() == [False, True]
+
+
+# --- there and back ---------------------------------------------------------------------------------------------------
+
+
+def there_and_back(videos, temporal_scale=8, lengths=None, grid="window", **decoding):
+    """(mAP at .7 that the targets allow, mAP by the settings) of perfect outputs, one snippet per second."""
+    facts = FeatureFacts(6, lengths=lengths or {video.name: int(video.duration_sec) for video in videos})
+    data = on_grid(videos, facts, GridSettings(grid, temporal_scale, stride=1, window=1), tiny.CLASSES)
+    return [evaluate_detections(videos, {"results": results}, "training", [0.7]).mAP[0]
+            for results in bound(data, tiny.CLASSES, Decoding(**decoding), "sigmoid")]
+
+
+def test_a_segment_of_two_classes_comes_out_as_both():
+    """CliffDiving is also Diving: one time span, two names, beside an instance that has only one."""
+    videos = [tiny.video("a", (1, 5, "run"), (1, 5, "jump"), (6, 8, "run"))]
+    assert there_and_back(videos) == [1.0, 1.0]
+
+
+def test_a_segment_over_many_windows_comes_back_whole():
+    """30 s over windows of 8 snippets, and a neighbor that touches it."""
+    videos = [tiny.video("a", (3, 33, "run"), (33, 36, "run"), duration=40.0)]
+    assert there_and_back(videos) == [1.0, 1.0]
+
+
+def test_the_resize_grid_brings_segments_back():
+    videos = [tiny.video("a", (10, 41, "run"), (60, 75, "throw"), duration=80.0)]
+    assert there_and_back(videos, lengths={"a": 8}, grid="resize") == [1.0, 1.0]
+
+
+def test_a_hidden_segment_lowers_the_bound():
+    """`jump` 0-8 lies under `run` 0-4 and 4-8: no mask row shows it, so its AP is 0 and the mean of two classes .5."""
+    videos = [tiny.video("a", (0, 8, "jump"), (0, 4, "run"), (4, 8, "run"))]
+    assert there_and_back(videos)[0] == pytest.approx(0.5)
+
+
+def test_too_few_snippets_per_class_lose_segments_even_with_perfect_outputs(checked):
+    """Three segments of equal score and top_k = 1: one is proposed. The targets hold all three."""
+    videos = [tiny.video("a", (0, 2, "run"), (3, 5, "run"), (6, 8, "run"))]
+    allowed, decoded = there_and_back(videos, top_k=1)
+    assert allowed == 1 and decoded == pytest.approx(1 / 3)
+
+
+def test_lost_segments_are_named_with_their_reason(checked):
+    rows = [{"segment": segment, "label": label} for segment, label in (
+        ([0, 8], "jump"), ([0, 4], "run"), ([4, 8], "run"), ([9, 9], "run"))]
+    lines = lines_of(checked(annotations(video_e={"annotations": rows})), "The best mAP")
+    assert "lost at tIoU 0.70: 2 of 5 segments" in lines
+    assert "video_e, jump, 0.00 to 8.00 s: hidden by shorter segments over it" in lines
+    assert "video_e, run, 9.00 to 9.00 s: empty or outside the video" in lines
