@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench-eval clean
+.PHONY: demo test lint bench-eval ablation clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -18,6 +18,12 @@ demo: $(READY)  ## synthetic data, three trainings, the table (under 5 minutes o
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Short runs (about 90 seconds each on 2 cores); DATA names the settings files, SETTINGS replaces keys in all of them.
+DATA ?= config/sbhar.yaml config/anet.yaml
+SETTINGS ?= training.max_epoch=8
+ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
+	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
 
 bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
 	$(BIN)/python tools/bench_eval.py

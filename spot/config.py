@@ -118,7 +118,7 @@ LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "co
 @dataclass
 class Testing:
     mask_thresh: list[float] = field(default_factory=lambda: [0.2, 0.35, 0.5, 0.65, 0.8])
-    top_k: int = number(100, 1)  # snippets per class and sequence
+    top_k: int = number(256, 1)  # snippets per class and sequence, at most T
     class_power: float = number(1.0, 0)  # exponents of the three factors of a score; 0 leaves one out
     mask_power: float = number(0.5, 0)
     video_power: float = number(0.0, 0)

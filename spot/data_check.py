@@ -266,16 +266,17 @@ def check_features(report, subsets, source, labeled_names, names, grid, decoding
         report.warnings += shortened(time_differences(videos, grid, facts), f"{subset} videos with such features")
     if names is None:
         return
-    for subset, videos in usable.items():
-        if videos:
-            data = on_grid(videos, facts, grid, names)
-            report.sections.append((f"On the snippet grid: {subset}", grid_lines(data)))
+    placed = {subset: on_grid(videos, facts, grid, names) for subset, videos in usable.items() if videos}
+    for subset, data in placed.items():
+        report.sections.append((f"On the snippet grid: {subset}", grid_lines(data)))
     # Without an evaluation subset the training videos tell what the grid allows.
-    subset = eval_subset if any(video.labels for video in usable[eval_subset]) else train_subset
-    if any(video.labels for video in usable[subset]):
-        data = on_grid(usable[subset], facts, grid, names)
-        report.sections.append((f"The best mAP that grid and targets allow: {subset}, {len(data.videos):,} videos with "
-                                "features", bound_lines(report, data, names, decoding, activation, thresholds)))
+    measured = [placed[subset] for subset in (eval_subset, train_subset)
+                if subset in placed and any(video.labels for video in placed[subset].videos)]
+    if measured:
+        data = measured[0]
+        report.sections.append((f"The best mAP that grid and targets allow: {data.videos[0].subset}, "
+                                f"{len(data.videos):,} videos with features",
+                                bound_lines(report, data, names, decoding, activation, thresholds)))
 
 
 def note_feature_faults(report, facts, present):

@@ -18,7 +18,7 @@ class Decoding:
     """How outputs become detections; the YAML's `testing` section says what each value means."""
 
     mask_thresh: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8)
-    top_k: int = 100
+    top_k: int = 256
     nms_sigma: float = 0.4
     min_score: float = 0.001
     max_detections: int = 200

@@ -35,7 +35,7 @@ def annotations(**changes):
 
 @pytest.fixture
 def checked(tmp_path):
-    """A function: (annotations, features that replace the random ones, settings) -> Report of T = 8, C = 6, window."""
+    """A function: (annotations, features that replace the random ones, settings) -> Report; window grid, T = 8."""
 
     def check(database, features=None, **settings):
         (tmp_path / "annotations.json").write_text(json.dumps({"database": database}))
@@ -54,7 +54,7 @@ def checked(tmp_path):
                 "activation": "sigmoid", "tiou": "0.3:0.7:5"}
         for part in (data, grid, rest):
             part.update({key: settings.pop(key) for key in list(settings) if key in part})
-        return check_data(data, {**grid, **settings}, {}, **rest)
+        return check_data(data, grid, settings, **rest)
 
     return check
 
@@ -78,7 +78,7 @@ def test_sound_data_has_no_problem_and_a_bound_of_100(checked):
 
 
 def test_all_problems_are_listed_at_once(checked):
-    """A NaN, five channels, a video without frame rate, no label class count: four problems; each names its place."""
+    """A NaN, five channels, no frame rate, a wrong number of classes: four problems, each with its place."""
     nan = np.zeros((16, 6), np.float32)
     nan[3, 5] = np.nan
     report = checked(annotations(video_c={"fps": None}),
@@ -206,8 +206,9 @@ def test_a_segment_over_many_windows_comes_back_whole():
 
 
 def test_the_resize_grid_brings_segments_back():
+    """Snippets of 10 s: 1 to 4.1 and 6 to 7.5 come back to a fraction of a snippet."""
     videos = [tiny.video("a", (10, 41, "run"), (60, 75, "throw"), duration=80.0)]
-    assert there_and_back(videos, lengths={"a": 8}, grid="resize") == [1.0, 1.0]
+    assert there_and_back(videos, lengths={"a": 8}, grid="resize")[0] == 1
 
 
 def test_a_hidden_segment_lowers_the_bound():
@@ -216,11 +217,18 @@ def test_a_hidden_segment_lowers_the_bound():
     assert there_and_back(videos)[0] == pytest.approx(0.5)
 
 
-def test_too_few_snippets_per_class_lose_segments_even_with_perfect_outputs(checked):
+def test_too_few_snippets_per_class_lose_segments_even_with_perfect_outputs():
     """Three segments of equal score and top_k = 1: one is proposed. The targets hold all three."""
     videos = [tiny.video("a", (0, 2, "run"), (3, 5, "run"), (6, 8, "run"))]
     allowed, decoded = there_and_back(videos, top_k=1)
     assert allowed == 1 and decoded == pytest.approx(1 / 3)
+
+
+def test_settings_that_lose_perfect_outputs_are_a_warning(checked):
+    """One detection per video cannot hold two segments."""
+    rows = [{"segment": [1, 4], "label": "run"}, {"segment": [9, 12], "label": "run"}]
+    report = checked(annotations(video_e={"annotations": rows}), max_detections=1)
+    assert any("testing.max_detections=1" in warning for warning in report.warnings)
 
 
 def test_lost_segments_are_named_with_their_reason(checked):

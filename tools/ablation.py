@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 import eval as evaluation_script
 from spot import command_line
-from spot.files import atomic_path, read_json
+from spot.config import load_config
+from spot.files import SpotError, atomic_path, read_json
 from spot_inference import main as infer
 from spot_train import main as train
 
@@ -88,8 +89,7 @@ def make_jobs(arguments):
 def run(job):
     """Train, detect, evaluate; returns rows of results.csv."""
     shutil.rmtree(job["folder"], ignore_errors=True)
-    labeled = [] if job["share"] == "yaml" else [f"dataset.labeled={job['share']}"]
-    settings = [*labeled, f"dataset.split_seed={job['seed']}", f"training.random_seed={job['seed']}",
+    settings = [*labels_of(job), f"dataset.split_seed={job['seed']}", f"training.random_seed={job['seed']}",
                 *TRAININGS[job["name"]], *job["overrides"]]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         train(["--config", job["data"], f"output_path={job['folder']}", *settings])
@@ -97,6 +97,20 @@ def run(job):
         if job["scores"]:
             rows += [measure(job, name, overrides) for name, overrides in SCORES.items()]
     return rows
+
+
+def labels_of(job):
+    """The override that labels a share of the videos: by a published split where the YAML has one, else at random."""
+    config = load_config(job["data"], job["overrides"])
+    if config.dataset.labeled != "info":
+        return [f"dataset.labeled={job['share']}"]
+    published = {"0.1": "_0.9", "0.6": "_0.4", "1.0": ""}  # the files are named by the share without labels
+    if job["share"] not in published:
+        raise SpotError(f"--labels {job['share']}: {job['data']} takes the published splits, 0.1, 0.6 and 1.0")
+    path = config.dataset.video_info_path
+    for suffix in ("_0.9", "_0.4"):
+        path = path.removesuffix(f"{suffix}.csv") + ".csv" if path.endswith(f"{suffix}.csv") else path
+    return [f"dataset.video_info_path={path.removesuffix('.csv')}{published[job['share']]}.csv"]
 
 
 def measure(job, name, overrides):
