@@ -136,8 +136,8 @@ def perturb(features, noise, offset, channel_dropout, snippet_masking, generator
     """The strong part of a view: Gaussian noise, whole channels and short runs of snippets set to 0.
 
     features: (B, C, T), standardized per channel: strengths are in standard deviations
-    noise: of each snippet anew; offset: one for the whole sequence, as another camera, person or scene would add, of any
-    strength up to this; channel_dropout, snippet_masking: shares in 0..1
+    noise: of each snippet anew; offset: one for the whole sequence, as another camera, person or scene would add, of
+    any strength up to this; channel_dropout, snippet_masking: shares in 0..1
     """
     batch, channels, length = features.shape
     device = features.device

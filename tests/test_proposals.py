@@ -234,5 +234,5 @@ def test_videos_with_the_same_windows_go_through_together():
     videos = [torch.randn(6, 12, generator=torch.Generator().manual_seed(seed)).numpy() for seed in (0, 1)]
     settings = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1, "fps": 1.0}
     together = spot.detect(net, videos, [12.0, 12.0], **settings)
-    for video, found in zip(videos, together, strict=True):
-        np.testing.assert_allclose(found, spot.detect(net, video, 12.0, **settings)[0], atol=1e-6)
+    for alone, found in zip(videos, together, strict=True):
+        np.testing.assert_allclose(found, spot.detect(net, alone, 12.0, **settings)[0], atol=1e-6)
