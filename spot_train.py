@@ -29,7 +29,7 @@ from spot.datasets import GridSettings, SnippetDataset, choose_device, feature_s
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.features import H5_SUFFIXES, pack
-from spot.files import SpotError
+from spot.files import SpotError, unwritable
 from spot.model import build_model
 from spot.proposals import detect, to_results
 
@@ -78,8 +78,7 @@ def train(config):
     """Train one run as `config` says; returns its RunFolder."""
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
-    resume = config.training.resume == "auto" and folder.last.exists()
-    if not resume:
+    if config.training.resume != "auto":
         folder.refuse_another_run()
 
     # Data: annotated videos with features, of which a few may show their labels.
@@ -112,9 +111,23 @@ def train(config):
     model.to(device)
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
-    progress = {"records": [], "best": -1.0}
     labeled_names = [video.name for video in labeled + held_out]
-    if resume:
+    with folder.locked():
+        if config.training.resume != "auto":
+            folder.refuse_another_run()  # another one may have ended while the features were read
+        run_stages(config, folder, trainer, architecture, class_names, labeled_names,
+                   lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
+    print(f"the run is in {folder.path}: python spot_inference.py checkpoint={folder.path}")
+    return folder
+
+
+def run_stages(config, folder, trainer, architecture, class_names, labeled_names, watch):
+    """Pre-training, then training on labels and pseudo labels, from where last.pt stands; logs and saves each epoch.
+
+    watch: () -> mAP on the held-out videos, None without any
+    """
+    progress = {"records": [], "best": -1.0}
+    if folder.last.exists():
         progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
     folder.describe(class_names, labeled_names)
     save_config(config, folder.config)
@@ -122,24 +135,19 @@ def train(config):
 
     def finish_epoch(record):
         """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
-        record["holdout_mAP"] = holdout_map(trainer.teacher.module, held_out, source, grid, config)
+        record["holdout_mAP"] = watch()
         progress["records"].append(record)
         detector = checkpoint.describe_model(trainer.teacher.module, architecture)
         if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
             progress["best"] = record["holdout_mAP"] or progress["best"]
             checkpoint.save(folder.best, detector)
         folder.write_log(progress["records"])
+        write_curves(writer, record, len(progress["records"]))
         # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
         checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), "labeled_names": labeled_names,
                                       **progress})
-        for name, value in {**record["loss"], "lr": record["lr"], "kept_share": record["kept_share"],
-                            "holdout_mAP": record["holdout_mAP"]}.items():
-            if value is not None:
-                writer.add_scalar(f"{record['stage']}/{name}", value, len(progress["records"]))
-        writer.flush()
         print(line(record))
 
-    # Pre-training, then training on labels and pseudo labels.
     done = {stage: sum(record["stage"] == stage for record in progress["records"]) for stage in ("pretext", "train")}
     if not config.training.pretrained:
         for epoch in range(done["pretext"], config.training.pretrain_epoch):
@@ -149,8 +157,18 @@ def train(config):
     for epoch in range(done["train"], config.training.max_epoch):
         finish_epoch(trainer.train_epoch(epoch))
     writer.close()
-    print(f"the run is in {folder.path}: python spot_inference.py checkpoint={folder.path}")
-    return folder
+
+
+def write_curves(writer, record, step):
+    """The values of one epoch for TensorBoard."""
+    values = {**record["loss"], **{key: record[key] for key in ("lr", "kept_share", "holdout_mAP")}}
+    try:
+        for name, value in values.items():
+            if value is not None:
+                writer.add_scalar(f"{record['stage']}/{name}", value, step)
+        writer.flush()
+    except OSError as error:
+        raise unwritable(writer.log_dir, error.strerror or error) from error
 
 
 def make_trainer(config, model, labeled, unlabeled):

@@ -1,5 +1,6 @@
 """The run folder, and checkpoints: save, resume, load ours and the two published layouts. No file can run code."""
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from spot.files import SpotError, atomic_path, write_text
+from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 
 FORMAT = "spot-1"
@@ -31,12 +32,19 @@ class RunFolder:
             raise SpotError(f"output_path {self.path} already holds a run; continue it with training.resume=auto, "
                             "or choose another output_path")
 
+    @contextlib.contextmanager
+    def locked(self):
+        """Make the folder and keep other trainings out of it for the block; SpotError where one runs in it.
+
+        What a killed run left half-written is removed.
+        """
+        with locked(self.path / "run.lock", f"output_path {self.path}"):
+            for file in (self.config, self.classes, self.labeled, self.commit, self.log, self.last, self.best):
+                remove_unfinished(file)
+            yield
+
     def describe(self, class_names, labeled_names):
-        """Make the folder and write what the run is made from."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SpotError(f"output_path {self.path}: cannot be made ({error.strerror}); choose another") from error
+        """Write what the run is made from."""
         write_text(self.classes, "".join(f"{name}\n" for name in class_names))
         write_text(self.labeled, "".join(f"{name}\n" for name in labeled_names))
         write_text(self.commit, git_commit() + "\n")
@@ -65,9 +73,12 @@ def describe_model(model, architecture):
 
 
 def save(path, content):
-    """Write tensors and plain values to `path` all at once."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    """Write tensors and plain values to `path` all at once; SpotError, and the old file, where the disk is full."""
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except RuntimeError as error:  # what torch makes of a failing write
+        raise unwritable(path, " ".join(str(error).split())[:100]) from error
 
 
 def read(path):

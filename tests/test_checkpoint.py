@@ -140,8 +140,8 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path):
 def test_an_output_path_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
     for path in (tmp_path / "x", tmp_path / "x" / "y"):
-        with pytest.raises(SpotError, match="output_path"):
-            RunFolder(path).describe(["class"], ["video"])
+        with pytest.raises(SpotError, match="output_path"), RunFolder(path).locked():
+            pass
 
 
 def test_the_folder_says_what_the_run_was_made_from(tmp_path):

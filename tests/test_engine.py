@@ -57,15 +57,16 @@ def test_the_published_configuration_trains():
 @pytest.mark.parametrize("name", ["boundary", "consistency", "reconstruction", "instance"])
 def test_every_loss_has_a_switch(name):
     """Weight 0 leaves it out of the record, a weight puts it in and moves the weights elsewhere."""
-    without, [silent] = trained(f"loss.{name}=0", "training.steps_per_epoch=1")
-    with_it, [spoken] = trained(f"loss.{name}=1", "training.steps_per_epoch=1")
+    # Four steps: in a single one no snippet may be surely foreground, and then nothing is easy for `boundary`.
+    without, [silent] = trained(f"loss.{name}=0", "training.steps_per_epoch=4")
+    with_it, [spoken] = trained(f"loss.{name}=1", "training.steps_per_epoch=4")
     assert name not in silent["loss"] and math.isfinite(spoken["loss"][name]) and not same(without, with_it)
 
 
 def test_bf16_stays_near_float32():
-    """One epoch in bf16 (8 bits of mantissa): losses within 5 %."""
-    _, [full] = trained()
-    _, [half] = trained("training.amp=bf16")
+    """One epoch on labels in bf16 (8 bits of mantissa): losses within 5 %. A pseudo label at its threshold may flip."""
+    _, [full] = trained("semi.method=none")
+    _, [half] = trained("semi.method=none", "training.amp=bf16")
     for name, value in full["loss"].items():
         assert half["loss"][name] == pytest.approx(value, rel=0.05, abs=0.01), name
 

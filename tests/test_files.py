@@ -30,7 +30,7 @@ def test_a_full_disk_leaves_the_last_good_file(tmp_path):
     """/dev/full answers every write with `no space left on device`."""
     path = tmp_path / "metrics.json"
     write_text(path, "good")
-    with pytest.raises(OSError, match="No space left"), atomic_path(path) as temporary:
+    with pytest.raises(SpotError, match=r"metrics\.json: .*No space left"), atomic_path(path) as temporary:
         temporary.unlink()
         temporary.symlink_to("/dev/full")
         temporary.write_text("x" * 100_000)
