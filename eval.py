@@ -183,6 +183,7 @@ def metrics_of(result, subset, unlabeled):
         "subset": subset,
         "protocol": result.protocol,
         "class_scores": result.predictions.class_scores,
+        "partial": result.predictions.partial,
         "num_missing_features": result.num_missing_features,
         "num_unknown_videos": result.num_unknown_videos,
         "num_unknown_video_predictions": result.num_unknown_video_predictions,
@@ -216,6 +217,8 @@ def print_result(result, job, arguments, unlabeled):
 
 def notes_of(result, arguments, unlabeled):
     """One sentence for each thing that is not as plain as it should be."""
+    if result.predictions.partial:
+        yield "PARTIAL: the detector was stopped before its last video; those it did not reach count as not found"
     if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
         yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
     if result.num_toggled_ids:

@@ -9,8 +9,9 @@
 `output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each.
 """
 
+import contextlib
 import csv
-import io
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,13 @@ import numpy as np
 from tqdm import tqdm
 
 from spot import command_line
-from spot.annotations import match_name, read_class_file, read_video_info
+from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
 from spot.datasets import FeatureBank, GridSettings, choose_device, open_data, with_features
 from spot.features import FeatureSource
-from spot.files import SpotError, write_json, write_text
+from spot.files import SpotError, atomic_path, locked, remove_unfinished, streamed_results
 from spot.losses import class_probabilities
 from spot.proposals import detect, run_windows, to_results
 from spot.segments import window_starts
@@ -76,10 +77,11 @@ def infer(config):
     fps = config.dataset.fps
     times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
     found = detect_all(model, config, class_names, source, [video.name for video in present], times)
-    # Without features nothing is found, and evaluation counts it.
-    content = {**contents(config, {**{name: [] for name in missing}, **found}), "missing_features": missing}
-    write_json(folder.detections, content)
-    report(content, folder.detections)
+    with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
+        # Without features nothing is found, and evaluation counts it.
+        nothing = ((name, []) for name in missing)
+        write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
+                         {**facts_of(config), "missing_features": missing})
     return folder.detections
 
 
@@ -93,7 +95,7 @@ class Times:
 
 
 def detect_all(model, config, class_names, source, names, times, **changes):
-    """Detect in the videos `names`, a batch at a time -> {name: entries of detections.json}.
+    """Detect in the videos `names`, a batch at a time; yields (name, entries of detections.json).
 
     times: a Times for each; changes: settings of `detect` that replace those of the config, such as stride
     """
@@ -104,29 +106,38 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
               "nothing is detected in them", file=sys.stderr)
-    results = {}
     for start in tqdm(range(0, len(names), size), desc="inference", unit="batch", disable=None):
         batch, known = names[start : start + size], times[start : start + size]
         found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
                        feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
                        batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
                        if external else None, **settings)
-        results |= {name: to_results(rows, class_names) for name, rows in zip(batch, found, strict=True)}
-    return results
+        yield from ((name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True))
 
 
-def contents(config, results):
-    """The content of a detections.json, which names the class source."""
+def facts_of(config):
+    """What a detections.json says beside its results; it names the class source."""
     scores = config.testing.class_scores
-    source = {"class_scores": None if scores == "none" else scores}
-    return {"version": "SPOT", "results": results, "external_data": source}
+    return {"version": "SPOT", "external_data": {"class_scores": None if scores == "none" else scores}}
 
 
-def report(content, path):
-    """Say what was written."""
-    results, scores = content["results"], content["external_data"]["class_scores"]
-    print(f"{sum(map(len, results.values()))} detections in {len(results)} videos: {path}; "
-          f"class source: {scores or 'the model'}")
+def write_detections(path, found, total, facts):
+    """Write detections as they are found, so that memory stays flat however many videos there are.
+
+    found: an iterable of (video, entries), of `total` videos; after Ctrl-C the file holds those so far, marked partial
+    """
+    remove_unfinished(path)
+    videos = detections = 0
+    try:
+        with streamed_results(path, facts) as add:
+            for name, entries in found:
+                add(name, entries)
+                videos, detections = videos + 1, detections + len(entries)
+    except KeyboardInterrupt:
+        print(f"{path} is partial: it holds {videos} of {total} videos and says so", file=sys.stderr)
+        raise
+    print(f"{detections} detections in {videos} videos: {path}; "
+          f"class source: {facts['external_data']['class_scores'] or 'the model'}")
 
 
 # --- videos without annotation ----------------------------------------------------------------------------------------
@@ -142,22 +153,35 @@ def infer_own(config, plot):
     except SpotError as error:
         raise SpotError(f"features={config.features}: {error}") from error
     names = sorted(source.names)
+    for name in names:
+        check_video_id(name, f"features={config.features}")  # its picture is called so
     if not names:
         raise SpotError(f"features={config.features}: no video is in all of them")
     changes = {key: config[key] for key in ("stride", "window") if config[key] is not None}
     times = own_times(config, source, names)
-    content = contents(config, detect_all(model, config, class_names, source, names, times, **changes))
+    found = detect_all(model, config, class_names, source, names, times, **changes)
     folder = Path(config.output_path) / "own"
-    write_json(folder / "detections.json", content)
-    write_text(folder / "detections.csv", as_csv(content["results"]))
-    report(content, f"{folder / 'detections.json'} and .csv")
-    if plot:
-        grid = GridSettings(**{**grid_values(config), **changes})
-        for name, one in zip(tqdm(names, desc="pictures", unit="video", disable=None), times, strict=True):
-            draw_video(folder / "timelines" / f"{name}.png", model, grid, source.read(name), one, class_names,
-                       content["results"][name], config.testing.batch_size)
-        print(f"pictures: {folder / 'timelines'}")
+    kept = {}  # the detections of all videos, only where pictures need them
+    with locked(folder / "inference.lock", f"output_path {folder}"):
+        with table_of(folder / "detections.csv") as add_rows:
+            write_detections(folder / "detections.json", each_to(found, add_rows, kept.__setitem__ if plot else None),
+                             len(names), facts_of(config))
+        print(f"the same as a table: {folder / 'detections.csv'}")
+        if plot:
+            grid = GridSettings(**{**grid_values(config), **changes})
+            for name, one in zip(tqdm(names, desc="pictures", unit="video", disable=None), times, strict=True):
+                draw_video(folder / "timelines" / f"{name}.png", model, grid, source.read(name), one, class_names,
+                           kept[name], config.testing.batch_size)
+            print(f"pictures: {folder / 'timelines'}")
     return folder
+
+
+def each_to(found, *takers):
+    """Pass on (video, entries) pairs as they come, after every taker, None aside, has had them."""
+    for name, entries in found:
+        for take in filter(None, takers):
+            take(name, entries)
+        yield name, entries
 
 
 def own_class_names(model, config):
@@ -213,16 +237,24 @@ def video_facts(duration, names):
     return {name: {"duration": seconds} for name in names}
 
 
-def as_csv(results):
-    """Detections as a table, one row each, a video's best first."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["video", "start_sec", "end_sec", "label", "score"])
-    for name, entries in results.items():
-        for entry in entries:
-            start, end = entry["segment"]
-            table.writerow([name, f"{start:.3f}", f"{end:.3f}", entry["label"], f"{entry['score']:.6g}"])
-    return text.getvalue()
+@contextlib.contextmanager
+def table_of(path):
+    """Yield `add(video, entries)`, which writes detections into the CSV `path`: one row each, a video's best first.
+
+    A stopped run leaves no table: unlike the JSON, it has no place to say that it is partial.
+    """
+    remove_unfinished(path)
+    path.unlink(missing_ok=True)
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["video", "start_sec", "end_sec", "label", "score"])
+
+        def add(video, entries):
+            for entry in entries:
+                start, end = entry["segment"]
+                table.writerow([video, f"{start:.3f}", f"{end:.3f}", entry["label"], f"{entry['score']:.6g}"])
+
+        yield add
 
 
 def draw_video(path, model, grid, features, times, class_names, entries, batch_size):

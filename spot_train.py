@@ -161,7 +161,8 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
 
 def write_curves(writer, record, step):
     """The values of one epoch for TensorBoard."""
-    values = {**record["loss"], **{key: record[key] for key in ("lr", "kept_share", "holdout_mAP")}}
+    values = {**record["loss"], **record["diagnostics"],
+              **{key: record[key] for key in ("lr", "kept_share", "holdout_mAP")}}
     try:
         for name, value in values.items():
             if value is not None:
@@ -232,6 +233,8 @@ def line(record):
     """One log record as a line to read."""
     losses = "  ".join(f"{name} {value:.3f}" for name, value in record["loss"].items())
     kept = "" if record["kept_share"] is None else f"  kept {record['kept_share']:.0%}"
+    if record["diagnostics"]:
+        kept += " (true: precision {pseudo_precision:.0%}, recall {pseudo_recall:.0%})".format(**record["diagnostics"])
     watched = "" if record["holdout_mAP"] is None else f"  holdout mAP {100 * record['holdout_mAP']:.1f}"
     return f"{record['stage']} {record['epoch']}: {losses}{kept}{watched}  ({record['seconds']:.0f} s)"
 

@@ -14,7 +14,7 @@ from spot.boundary import boundary_loss
 from spot.datasets import draw
 from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, mask_loss, pooled_class_logits, weighted_mean
-from spot.pseudo_labels import make_pseudo_labels
+from spot.pseudo_labels import agreement, make_pseudo_labels
 from spot.targets import make_targets
 
 # Background rows must be quiet, but there are more of them than foreground rows.
@@ -154,7 +154,7 @@ class Trainer:
         total_steps = epochs * self.steps_per_epoch
         restart = self._burn_in_steps() if stage == "train" else 0
         begin = time.perf_counter()
-        sums, kept, kept_steps = {}, 0.0, 0
+        sums, statistics, counted = {}, {}, 0
         bar = tqdm(range(self.steps_per_epoch), desc=f"{stage} {epoch + 1}/{epochs}", unit="step", disable=None)
         for number in bar:
             step = epoch * self.steps_per_epoch + number
@@ -165,7 +165,7 @@ class Trainer:
             stage_seed = self.seed * 2 + (stage == "train")
             torch.manual_seed(stage_seed * 1_000_003 + step)
             generator = torch.Generator().manual_seed(stage_seed * 1_000_003 + step)
-            losses, kept_share, names = step_losses(step, total_steps, generator)
+            losses, seen, names = step_losses(step, total_steps, generator)
             total = sum(losses.values(), torch.zeros((), device=self.device))
             self._refuse_non_finite(total, losses, names, stage, epoch)
             self.optimizer.zero_grad(set_to_none=True)
@@ -175,12 +175,16 @@ class Trainer:
             self.teacher.update_parameters(self.model)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-            if kept_share is not None:
-                kept, kept_steps = kept + kept_share, kept_steps + 1
+            for name, value in seen.items():
+                statistics[name] = statistics.get(name, 0) + value
+            counted += bool(seen)
+        statistics = {name: float(value) / counted for name, value in statistics.items()}
         return {"stage": stage, "epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch,
                 "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(time.perf_counter() - begin, 3),
                 "loss": {name: float(value) / self.steps_per_epoch for name, value in sums.items()},
-                "kept_share": float(kept) / kept_steps if kept_steps else None, "holdout_mAP": None}
+                "kept_share": statistics.pop("kept_share", None), "holdout_mAP": None,
+                # Against labels that training never sees, where the annotation file has them.
+                "diagnostics": statistics}
 
     def _refuse_non_finite(self, total, losses, names, stage, epoch):
         if not torch.isfinite(total):
@@ -240,7 +244,7 @@ class Trainer:
         if unlabeled_weight > 0:
             unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
             names = names + unlabeled["names"]
-            pseudo, more, more_valid = self._pseudo_label(unlabeled, generator)
+            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled, generator)
             features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
         everything = self._forward(self.model, features, valid)
         valid = valid.to(everything["masks"].dtype)
@@ -250,14 +254,14 @@ class Trainer:
         losses |= self._label_free(everything, features, valid)
         losses = {name: self.weights[name] * value for name, value in losses.items() if self.weights[name] > 0}
         if pseudo is None:
-            return losses, None, names
+            return losses, {}, names
         outputs = {key: value[size:] for key, value in everything.items()}
         found = self._supervised(outputs, pseudo.class_targets, pseudo.mask_targets, pseudo.class_weights,
                                  pseudo.row_weights, valid[size:])
         for name, value in found.items():
             if self.weights[name] > 0:
                 losses[f"unlabeled_{name}"] = unlabeled_weight * self.weights[name] * value
-        return losses, pseudo.kept_share, names
+        return losses, statistics, names
 
     def _burn_in_steps(self):
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
@@ -273,7 +277,7 @@ class Trainer:
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
     def _pseudo_label(self, unlabeled, generator):
-        """Pseudo labels from the weak view (the sequence as it is), and the strong view that the student gets."""
+        """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
         labeler = self.teacher.module if self.semi.method == "ema" else self.model
         labeler.eval()
         with torch.no_grad():
@@ -283,7 +287,11 @@ class Trainer:
         pseudo = make_pseudo_labels(outputs, unlabeled["valid"], view, self.model.class_activation,
                                     self.semi.class_threshold, self.semi.mask_threshold,
                                     self.semi.targets == "soft")
-        return pseudo, features, valid
+        statistics = {"kept_share": pseudo.kept_share}
+        if (unlabeled["labels"] >= 0).any():
+            truth = view.show_segments(unlabeled["segments"], unlabeled["labels"], features.shape[-1])
+            statistics |= agreement(pseudo, make_targets(*truth, self.model.num_classes, features.shape[-1])[0])
+        return pseudo, features, valid, statistics
 
     def _label_free(self, outputs, features, valid):
         """The losses that need no labels, on labeled and unlabeled sequences alike."""
@@ -330,4 +338,4 @@ class Trainer:
             outputs = self._forward(self.model, dropped, valid)
             losses["reconstruction"] = self.tasks.reconstruction * pretext.reconstruction_loss(
                 self.model.reconstruct(outputs["embedding"]), features, seen)
-        return losses, None, names
+        return losses, {}, names

@@ -57,6 +57,7 @@ class Predictions:
     class_scores: the external video classifier that the file names, or None
     missing_features: ids of videos without a feature file, None where the file does not tell
     num_dropped: entries that `lenient` dropped
+    partial: the detector was stopped, so videos are missing that it would have gone through
     """
 
     video_ids: list
@@ -67,6 +68,7 @@ class Predictions:
     class_scores: object
     missing_features: list | None
     num_dropped: int
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,7 @@ def read_predictions(source, lenient=False):
         list(results), np.repeat(np.arange(len(results)), [len(entries) for entries in results.values()]), *columns,
         class_scores=None if class_scores in ("", "none") else class_scores,
         missing_features=missing if isinstance(missing, list) else None, num_dropped=num_dropped,
+        partial=data.get("partial", False) is not False,
     )
 
 

@@ -55,3 +55,19 @@ def make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mas
     kept_share = (kept & inside).sum() / inside.sum().clamp(min=1)
     return PseudoLabels(class_targets, mask_targets.to(masks.dtype), kept.to(masks.dtype), seen.to(masks.dtype),
                         kept_share)
+
+
+@torch.no_grad()
+def agreement(pseudo, class_targets):
+    """Diagnostics where the labels of the unlabeled videos are known after all; training never sees them.
+
+    pseudo: PseudoLabels; class_targets: (B, K+1, T) true targets in the same view
+    Returns the share of kept foreground snippets whose class is right (precision), and the share of true foreground
+    snippets that are kept with a right class (recall); 0 where there are none.
+    """
+    said = pseudo.class_targets[:, :-1].argmax(1, keepdim=True)
+    true = class_targets[:, :-1].gather(1, said)[:, 0] > 0.5
+    kept = (pseudo.class_targets[:, -1] < 0.5) & (pseudo.class_weights > 0)
+    right = (kept & true).sum()
+    inside = class_targets[:, -1] < 0.5
+    return {"pseudo_precision": right / kept.sum().clamp(min=1), "pseudo_recall": right / inside.sum().clamp(min=1)}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from spot.augment import Montage, View
-from spot.pseudo_labels import make_pseudo_labels
+from spot.pseudo_labels import PseudoLabels, agreement, make_pseudo_labels
 
 T, K = 8, 3
 VALID = torch.ones(1, T, dtype=torch.bool)
@@ -100,3 +100,15 @@ def test_soft_labels_leave_out_what_is_neither_foreground_nor_background():
         outputs["class_logits"][0, K, 6] = torch.logit(torch.tensor(0.6))
     assert labels_of(outputs).class_weights[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 1]
     assert labels_of(outputs, soft=False).class_weights[0].tolist() == [1] * 8
+
+
+def test_agreement_counts_what_is_kept_and_what_is_right():
+    """Eight snippets, true class 0 on the first four. Said: class 0 on two of them (kept), class 1 on one (kept), class
+    0 on one (not kept) and on one true background snippet (kept): 2 of 4 kept are right, 2 of 4 true are found."""
+    true, said = torch.zeros(1, 3, 8), torch.zeros(1, 3, 8)
+    true[0, 0, :4], true[0, 2, 4:] = 1, 1
+    said[0, 0, [0, 1, 3, 4]], said[0, 1, 2], said[0, 2, 5:] = 1, 1, 1
+    weights = torch.tensor([[1, 1, 1, 0, 1, 1, 1, 1.0]])
+    pseudo = PseudoLabels(said, torch.zeros(1, 8, 8), weights, weights, torch.tensor(0.0))
+    found = agreement(pseudo, true)
+    assert found["pseudo_precision"] == 0.5 and found["pseudo_recall"] == 0.5
