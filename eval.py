@@ -21,6 +21,8 @@ from spot.files import SpotError, write_json
 DEFAULT_CONFIG = "config/anet.yaml"
 DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
 
+PARTIAL = "PARTIAL, the detector was stopped before its last video; those it did not reach count as not found"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -218,7 +220,7 @@ def print_result(result, job, arguments, unlabeled):
 def notes_of(result, arguments, unlabeled):
     """One sentence for each thing that is not as plain as it should be."""
     if result.predictions.partial:
-        yield "PARTIAL: the detector was stopped before its last video; those it did not reach count as not found"
+        yield PARTIAL
     if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
         yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
     if result.num_toggled_ids:
@@ -292,7 +294,9 @@ def compare(result_a, result_b, arguments):
     resamples = arguments.bootstrap or 1000
     difference = result_b.average_mAP - result_a.average_mAP
     low, high = interval(bootstrap(result_b, resamples) - bootstrap(result_a, resamples), difference)
-    print(f"A = {arguments.compare[0]}\nB = {arguments.compare[1]}\n")
+    for name, path, result in zip("AB", arguments.compare, (result_a, result_b), strict=True):
+        print(f"{name} = {path}" + (f": {PARTIAL}" if result.predictions.partial else ""))
+    print()
     print_row("tIoU", [threshold_key(threshold) for threshold in result_a.tiou_thresholds], "average")
     for name, result in zip("AB", (result_a, result_b), strict=True):
         print_row(f"mAP {name} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")

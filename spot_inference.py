@@ -121,17 +121,19 @@ def facts_of(config):
     return {"version": "SPOT", "external_data": {"class_scores": None if scores == "none" else scores}}
 
 
-def write_detections(path, found, total, facts):
+def write_detections(path, found, total, facts, takers=()):
     """Write detections as they are found, so that memory stays flat however many videos there are.
 
     found: an iterable of (video, entries), of `total` videos; after Ctrl-C the file holds those so far, marked partial
+    takers: functions of (video, entries) that get them too
     """
     remove_unfinished(path)
     videos = detections = 0
     try:
         with streamed_results(path, facts) as add:
             for name, entries in found:
-                add(name, entries)
+                for take in (add, *takers):
+                    take(name, entries)
                 videos, detections = videos + 1, detections + len(entries)
     except KeyboardInterrupt:
         print(f"{path} is partial: it holds {videos} of {total} videos and says so", file=sys.stderr)
@@ -164,8 +166,8 @@ def infer_own(config, plot):
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
         with table_of(folder / "detections.csv") as add_rows:
-            write_detections(folder / "detections.json", each_to(found, add_rows, kept.__setitem__ if plot else None),
-                             len(names), facts_of(config))
+            takers = [add_rows, kept.__setitem__] if plot else [add_rows]
+            write_detections(folder / "detections.json", found, len(names), facts_of(config), takers)
         print(f"the same as a table: {folder / 'detections.csv'}")
         if plot:
             grid = GridSettings(**{**grid_values(config), **changes})
@@ -174,14 +176,6 @@ def infer_own(config, plot):
                            kept[name], config.testing.batch_size)
             print(f"pictures: {folder / 'timelines'}")
     return folder
-
-
-def each_to(found, *takers):
-    """Pass on (video, entries) pairs as they come, after every taker, None aside, has had them."""
-    for name, entries in found:
-        for take in filter(None, takers):
-            take(name, entries)
-        yield name, entries
 
 
 def own_class_names(model, config):
@@ -244,17 +238,20 @@ def table_of(path):
     A stopped run leaves no table: unlike the JSON, it has no place to say that it is partial.
     """
     remove_unfinished(path)
-    path.unlink(missing_ok=True)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["video", "start_sec", "end_sec", "label", "score"])
+    try:
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["video", "start_sec", "end_sec", "label", "score"])
 
-        def add(video, entries):
-            for entry in entries:
-                start, end = entry["segment"]
-                table.writerow([video, f"{start:.3f}", f"{end:.3f}", entry["label"], f"{entry['score']:.6g}"])
+            def add(video, entries):
+                for entry in entries:
+                    start, end = entry["segment"]
+                    table.writerow([video, f"{start:.3f}", f"{end:.3f}", entry["label"], f"{entry['score']:.6g}"])
 
-        yield add
+            yield add
+    except KeyboardInterrupt:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def draw_video(path, model, grid, features, times, class_names, entries, batch_size):

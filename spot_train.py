@@ -135,6 +135,8 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
 
     def finish_epoch(record):
         """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
+        # The loss of a step is checked before it is taken, so the last step of an epoch may have broken the weights.
+        checkpoint.refuse_non_finite(trainer.model.state_dict(), f"{record['stage']} epoch {record['epoch']}")
         record["holdout_mAP"] = watch()
         progress["records"].append(record)
         detector = checkpoint.describe_model(trainer.teacher.module, architecture)

@@ -72,6 +72,17 @@ def describe_model(model, architecture):
             "settings": model.settings}
 
 
+def refuse_non_finite(state, when):
+    """SpotError where a weight is NaN or Inf: such a checkpoint must not replace a good one.
+
+    state: {name: tensor}; when: words for the message, such as `train epoch 3`
+    """
+    broken = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise SpotError(f"{when}: {len(broken)} weights are not finite, such as {broken[0]}; nothing was saved, so "
+                        "lower training.learning_rate and resume")
+
+
 def save(path, content):
     """Write tensors and plain values to `path` all at once; SpotError, and the old file, where the disk is full."""
     try:

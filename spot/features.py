@@ -19,7 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from spot.annotations import match_name, matching_files
-from spot.files import SpotError
+from spot.files import SpotError, flush, locked
 
 H5_SUFFIXES = (".h5", ".hdf5")
 # Two streams of one video may end apart (optical flow has one frame less): up to this share of the longer is cut off.
@@ -121,7 +121,6 @@ def pack(source, names, path, dtype="float16", attributes=None):
     if dtype not in ("float16", "float32"):
         raise SpotError(f"packing: dtype {dtype!r} is neither float16 nor float32")
     names = sorted(set(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     header = {"source": source.paths, "feat_dim": source.feat_dim, "dtype": dtype, **(attributes or {})}
     # HDF5 attributes hold text and numbers; lists and nothing become their JSON.
@@ -130,18 +129,19 @@ def pack(source, names, path, dtype="float16", attributes=None):
         for key, value in header.items()
     }
     try:
-        with _open_partial(partial, header) as file:
-            for count, name in enumerate(tqdm(names, desc=f"packing {path.name}", unit="video")):
-                if name not in file:
-                    _write_dataset(file, name, source.read(name).T, dtype, source)
-                if count % FLUSH_EVERY == 0:
-                    file.flush()
-            for name in set(file) - set(names):
-                del file[name]
-        _verify(partial, names, path.name)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with locked(path.with_name(f".{path.name}.lock"), path):
+            with _open_partial(partial, header) as file:
+                for count, name in enumerate(tqdm(names, desc=f"packing {path.name}", unit="video")):
+                    if name not in file:
+                        _write_dataset(file, name, source.read(name).T, dtype, source)
+                    if count % FLUSH_EVERY == 0:
+                        file.flush()
+                for name in set(file) - set(names):
+                    del file[name]
+            _verify(partial, names, path.name)
+            flush(partial)
+            partial.replace(path)
+            flush(path.parent)
     except (OSError, RuntimeError) as error:  # h5py raises either one on a full disk
         raise SpotError(f"{path}: packing stopped ({error}); mend the cause and run it again to continue") from error
     return len(names)

@@ -32,13 +32,13 @@ def atomic_path(path):
         temporary = Path(temporary)
         try:
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             # mkstemp makes the file private to its owner; give it the mode that open() would have given.
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)
             temporary.replace(path)
-            _flush(path.parent)  # a name is kept in its folder, which a power cut can lose as well
+            flush(path.parent)  # a name is kept in its folder, which a power cut can lose as well
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -48,10 +48,10 @@ def atomic_path(path):
 def unwritable(path, reason):
     """The SpotError of a file that could not be written, `reason` why."""
     kept = "the last good one is kept" if Path(path).exists() else "nothing was left half-written"
-    return SpotError(f"{path}: cannot be written ({reason}); {kept}; make room or choose another output_path")
+    return SpotError(f"{path}: cannot be written ({reason}); {kept}; make room or choose another place")
 
 
-def _flush(path):
+def flush(path):
     """Have the system bring a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -83,7 +83,7 @@ def locked(path, what):
     except BlockingIOError as error:
         process = path.read_text(encoding="utf-8").strip() if path.exists() else ""
         raise SpotError(f"{what} is in use by another run, process {process or 'unknown'}; wait for its end, "
-                        "or choose another output_path") from error
+                        "or choose another") from error
     except OSError as error:
         raise SpotError(f"{what}: cannot be made or locked ({error.strerror}); choose another") from error
     with file:

@@ -20,8 +20,8 @@ def write_demo(
     feat_dim=64,
     duration_sec=(60, 150),  # a video lasts a whole number of seconds in this range; from 60 on, two instances fit
     instances=6,  # at most, per video
-    strength=(0.4, 0.8),  # how far an instance stands out; the lower, the harder to find at all
-    style=1.2,  # how much a video's instances differ from their class; the higher, the less 10 % of the labels tell
+    strength=(0.6, 1.0),  # how far an instance stands out; the lower, the harder to find at all
+    style=1.0,  # how much a video's instances differ from their class; the higher, the less 10 % of the labels tell
     likeness=0.6,  # 0..1, what the classes of a group of two share; the higher, the more they are confused
     context=0.6,  # what a whole video has in common, actions or not
     noise=1.3,  # temporally correlated, so that smoothing does not remove it
