@@ -126,19 +126,40 @@ def load_model(path, device="cpu"):
     """
     path = checkpoint_file(path)
     content = read(path)
-    try:
+    with _refusing(f"{path}: its weights do not fit together", "was the file changed?"):
         if content.get("format") == FORMAT:
-            model = build_model(**content["architecture"])
-            model.load_state_dict(content["state_dict"])
-            model.settings = content["settings"]
+            model = _build(content["architecture"], content["state_dict"])
+            model.settings = dict(content["settings"])
+            names = model.settings.get("class_names")
+            if names is not None and not (names and all(isinstance(name, str) for name in names)):
+                raise ValueError(f"its class names are {str(names)[:80]}")
         else:
             model = _published(content.get("state_dict", content), path)
+    return model.to(device).eval()
+
+
+def _build(architecture, state):
+    """The model of `architecture` with the weights `state`."""
+    with torch.device("meta"):  # where a forged size takes no memory
+        wanted = {key: value.shape for key, value in build_model(**architecture).state_dict().items()}
+    wrong = [key for key in wanted.keys() | state.keys() if key not in wanted or key not in state
+             or wanted[key] != state[key].shape]
+    if wrong:
+        raise ValueError(f"{len(wrong)} weights are missing, unknown or of another shape, such as {min(wrong)}")
+    model = build_model(**architecture)
+    model.load_state_dict(state)
+    return model
+
+
+@contextlib.contextmanager
+def _refusing(message, advice):
+    """Turn whatever torch and the readers raise at content that does not fit into one SpotError."""
+    try:
+        yield
     except SpotError:
         raise
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SpotError(f"{path}: its weights do not fit together ({reason}); was the file changed?") from error
-    return model.to(device).eval()
+        raise SpotError(f"{message} ({' '.join(str(error).split())[:200]}); {advice}") from error
 
 
 def _published(state, path):
@@ -176,7 +197,8 @@ def resume(path, trainer, architecture, labeled_names):
     SpotError where the run was made with another architecture or other labeled videos.
     """
     content = read(path)
-    try:
+    with _refusing(f"{path}: cannot be resumed, it does not hold the state of this training",
+                   "choose another output_path"):
         changed = [f"model.{key}" for key in architecture if content["architecture"].get(key) != architecture[key]]
         if content["labeled_names"] != labeled_names:
             changed.append("labeled videos")
@@ -184,23 +206,21 @@ def resume(path, trainer, architecture, labeled_names):
             raise SpotError(f"{path}: cannot be resumed, its {', '.join(changed)} differ from the settings; give the "
                             "run's own, or choose another output_path")
         trainer.load_state(content["trainer"])
-        return {"records": content["records"], "best": content["best"]}
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, SpotError):
-            raise
-        raise SpotError(f"{path}: cannot be resumed, it does not hold the state of this training "
-                        f"({' '.join(str(error).split())[:200]}); choose another output_path") from error
+        stages = {record["stage"] for record in content["records"]}
+        if not stages <= {"pretext", "train"}:
+            raise ValueError(f"unknown stages {stages}")
+        return {"records": list(content["records"]), "best": float(content["best"])}
 
 
 def load_pretrained(model, path):
     """Fill `model` with another run's weights where name and shape agree (the class head stays fresh)."""
     other = read(checkpoint_file(path))
-    state = other.get("state_dict", {})
     own = model.state_dict()
-    fitting = {key: value for key, value in state.items() if not key.startswith("class_head.")
-               and key in own and own[key].shape == value.shape}
-    missing = [key for key in own if key not in fitting and not key.startswith("class_head.")]
-    if missing:
-        raise SpotError(f"training.pretrained={path}: {len(missing)} weights do not fit this model, such as "
-                        f"{missing[0]}; the model section must be that of the pre-trained run")
-    model.load_state_dict({**own, **fitting})
+    with _refusing(f"training.pretrained={path}: its weights do not fit", "was the file changed?"):
+        fitting = {key: value for key, value in other.get("state_dict", {}).items()
+                   if not key.startswith("class_head.") and key in own and own[key].shape == value.shape}
+        missing = [key for key in own if key not in fitting and not key.startswith("class_head.")]
+        if missing:
+            raise SpotError(f"training.pretrained={path}: {len(missing)} weights do not fit this model, such as "
+                            f"{missing[0]}; the model section must be that of the pre-trained run")
+        model.load_state_dict({**own, **fitting})

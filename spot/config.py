@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -105,6 +106,7 @@ class Semi:
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(1.0, 0)  # of the unlabeled losses
+    rounds: int = number(2, 0)  # the ema teacher labels as it was when its round began; 0: as it is at each step
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
@@ -230,6 +232,7 @@ def _read_yaml(path):
     try:
         if not Path(path).is_file():
             raise SpotError(f"{path}: no such settings file; give one with --config")
+        _refuse_aliases(Path(path).read_text(encoding="utf-8"), path)
         loaded = OmegaConf.load(path)
     except OSError as error:
         raise SpotError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -240,6 +243,12 @@ def _read_yaml(path):
     if not isinstance(loaded, DictConfig):
         raise SpotError(f"{path}: expected sections with keys, got {type(loaded).__name__}")
     return OmegaConf.to_container(loaded, resolve=False)
+
+
+def _refuse_aliases(text, source):
+    """SpotError for a YAML alias: a few lines of them unfold to more than any memory holds."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise SpotError(f"{source}: YAML aliases (*name) are not supported; write the value out")
 
 
 def _leaves(tree, prefix=""):
@@ -262,7 +271,10 @@ def _parse(schema, key, text):
     if _is_text(kind):
         return text
     try:
+        _refuse_aliases(f"value: {text}", f"override '{key}={text}'")
         parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]
+    except SpotError:
+        raise
     except Exception as error:  # see _read_yaml
         raise SpotError(f"override '{key}={text}': the value is not valid YAML") from error
     # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.

@@ -1,6 +1,7 @@
 """One epoch of each stage: the pretext stage, and training on labels and pseudo labels. The losses meet here."""
 
 import contextlib
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class SemiSupervision:
     mask_threshold: float = 0.5
     ema_decay: float = 0.99
     weight: float = 1.0
+    rounds: int = 2
     burn_in: float = 0.5
     ramp: float = 0.1
 
@@ -119,6 +121,8 @@ class Trainer:
         # Where a video of any length has T snippets, speed means nothing; elsewhere an action has its own.
         self.change_speed = change_speed
         self.teacher = make_teacher(model, semi.ema_decay)
+        # The teacher as it was when the round began, see `_teacher_of`.
+        self.round_teacher = copy.deepcopy(self.teacher.module)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
 
@@ -130,12 +134,13 @@ class Trainer:
     def state(self):
         """Everything that a resumed run needs, as plain values and tensors; see `load_state`."""
         return {"model": self.model.state_dict(), "teacher": self.teacher.state_dict(),
-                "optimizer": self.optimizer.state_dict()}
+                "round_teacher": self.round_teacher.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, content):
         """Go on from `state()`."""
         self.model.load_state_dict(content["model"])
         self.teacher.load_state_dict(content["teacher"])
+        self.round_teacher.load_state_dict(content["round_teacher"])
         self.optimizer.load_state_dict(content["optimizer"])
 
     def pretext_epoch(self, epoch):
@@ -244,7 +249,8 @@ class Trainer:
         if unlabeled_weight > 0:
             unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
             names = names + unlabeled["names"]
-            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled, generator)
+            labeler = self._labeler(step, total_steps)
+            pseudo, more, more_valid, statistics = self._pseudo_label(labeler, unlabeled, generator)
             features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
         everything = self._forward(self.model, features, valid)
         valid = valid.to(everything["masks"].dtype)
@@ -265,20 +271,34 @@ class Trainer:
 
     def _burn_in_steps(self):
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
-        if self.unlabeled is None or self.semi.method == "none":
+        if not self.unlabeled_size or self.semi.method == "none":
             return 0
         return round(self.semi.burn_in * self.epochs * self.steps_per_epoch)
 
     def _unlabeled_weight(self, step, total_steps):
         """0 during the burn-in, then a linear ramp to the full weight."""
         since = step - self._burn_in_steps()
-        if self.unlabeled is None or self.semi.method == "none" or since < 0:
+        if not self.unlabeled_size or self.semi.method == "none" or since < 0:
             return 0.0
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
-    def _pseudo_label(self, unlabeled, generator):
+    def _labeler(self, step, total_steps):
+        """Who labels: with `self` the model, with `ema` the teacher, moving or as it was when its round began.
+
+        A teacher that learns at once from its own labels drifts; in rounds it changes only between them.
+        """
+        if self.semi.method == "self":
+            return self.model
+        if not self.semi.rounds:
+            return self.teacher.module
+        first = self._burn_in_steps()
+        length = math.ceil((total_steps - first) / self.semi.rounds)
+        if (step - first) % length == 0:
+            self.round_teacher.load_state_dict(self.teacher.module.state_dict())
+        return self.round_teacher
+
+    def _pseudo_label(self, labeler, unlabeled, generator):
         """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
-        labeler = self.teacher.module if self.semi.method == "ema" else self.model
         labeler.eval()
         with torch.no_grad():
             outputs = self._forward(labeler, unlabeled["features"], unlabeled["valid"])

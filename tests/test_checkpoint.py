@@ -103,10 +103,10 @@ def test_resuming_gives_back_records_and_best(tmp_path):
     run = trainer()
     run.train_epoch(0)
     checkpoint.save(tmp_path / "last.pt", {**describe_model(run.teacher.module, ARCHITECTURE), "trainer": run.state(),
-                                           "labeled_names": ["a"], "records": [{"epoch": 1}], "best": 0.25})
+                                           "labeled_names": ["a"], "records": [{"stage": "train"}], "best": 0.25})
     other = trainer(net=model(seed=9))
     found = checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE, ["a"])
-    assert found == {"records": [{"epoch": 1}], "best": 0.25}
+    assert found == {"records": [{"stage": "train"}], "best": 0.25}
     assert same(weights_of(other.model), weights_of(run.model))
     with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed, its model\.embed_dim differ"):
         checkpoint.resume(tmp_path / "last.pt", other, {**ARCHITECTURE, "embed_dim": 16}, ["a"])

@@ -316,3 +316,31 @@ def test_resumed_training_equals_uninterrupted(tmp_path, stop):
     assert before + go_on(second, plan[done:]) == losses
     assert same(weights_of(second.model), weights_of(whole.model))
     assert same(weights_of(second.teacher.module), weights_of(whole.teacher.module))
+
+
+def test_a_ratio_of_zero_is_training_on_labels_alone():
+    alone, [record] = trained("training.unlabeled_ratio=0")
+    assert not any(name.startswith("unlabeled") for name in record["loss"])
+    assert same(alone, trained("semi.method=none")[0])
+
+
+def test_in_rounds_the_labeling_teacher_changes_only_between_them():
+    """Two rounds of two steps: the labels of a round come from the teacher as it was when the round began."""
+    run = trainer("semi.rounds=2", "training.max_epoch=2")
+    seen = []
+    original = run._labeler
+
+    def watched(step, total_steps):
+        labeler = original(step, total_steps)
+        seen.append({key: value.clone() for key, value in labeler.state_dict().items()})
+        return labeler
+
+    run._labeler = watched
+    for epoch in range(2):
+        run.train_epoch(epoch)
+    assert same(seen[0], seen[1]) and same(seen[2], seen[3]) and not same(seen[1], seen[2])
+
+
+def test_without_rounds_the_labeling_teacher_moves():
+    run = trainer("semi.rounds=0")
+    assert run._labeler(0, 2) is run.teacher.module

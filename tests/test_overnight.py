@@ -1,6 +1,7 @@
 """A run that can be trusted overnight: killed and resumed, a full disk, two runs at once, Ctrl-C, broken numbers."""
 
 import errno
+import fcntl
 import itertools
 import json
 import math
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import h5py
 import numpy as np
@@ -72,8 +74,9 @@ def test_a_run_killed_at_random_moments_equals_an_uninterrupted_one(data, tmp_pa
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["spot_train"])
     moments, kills = np.random.default_rng(), 0
+    arguments = settings(data, folder, *LONGER, "training.resume=auto")
     for _ in range(40):
-        child = processes.Process(target=spot_train.main, args=(settings(data, folder, *LONGER, "training.resume=auto"),))
+        child = processes.Process(target=spot_train.main, args=(arguments,))
         child.start()
         before = len(log_of(folder)) if (folder / "log.jsonl").exists() else 0
         while child.is_alive() and not (folder / "log.jsonl").exists():  # reading the data is not what is tested here
@@ -157,6 +160,26 @@ def test_two_inferences_into_one_folder_are_refused(run_folder, capsys):
 
     with locked(run_folder / "inference.lock", "the folder"):
         assert "in use by another run" in refused(capsys, spot_inference.main, f"checkpoint={run_folder}")
+
+
+@pytest.mark.parametrize("answer", [errno.ENOLCK, errno.EACCES])
+def test_a_file_system_without_locks_trains_all_the_same(tmp_path, monkeypatch, answer):
+    """Some of clusters know none: then nobody can tell two runs apart. Any other answer is a mistake to mend."""
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    mistake = pytest.raises(SpotError, match="cannot be made or locked") if answer == errno.EACCES else nullcontext()
+    with mistake, RunFolder(tmp_path / "run").locked():
+        assert answer == errno.ENOLCK
+
+
+def test_two_packings_into_one_file_are_refused(tmp_path):
+    """The second one would throw the first one's unfinished file away."""
+    from spot.files import locked
+
+    with locked(tmp_path / ".a.h5.lock", "the file"), pytest.raises(SpotError, match=r"a\.h5 is in use by another run"):
+        pack(packable(), ["a"], tmp_path / "a.h5")
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------
