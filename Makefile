@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench-eval ablation clean
+.PHONY: demo test lint coverage bench-eval ablation clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -27,6 +27,10 @@ ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.cs
 
 bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
 	$(BIN)/python tools/bench_eval.py
+
+coverage: $(READY)  ## which lines and branches the tests reach
+	$(BIN)/python -m coverage run --branch --source=spot -m pytest
+	$(BIN)/python -m coverage report -m
 
 lint: $(READY)
 	$(BIN)/ruff check .

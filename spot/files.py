@@ -80,6 +80,9 @@ def locked(path, what):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _open_lock(path)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
     except BlockingIOError as error:
         process = path.read_text(encoding="utf-8").strip() if path.exists() else ""
         raise SpotError(f"{what} is in use by another run, process {process or 'unknown'}; wait for its end, "
@@ -88,9 +91,6 @@ def locked(path, what):
         raise SpotError(f"{what}: cannot be made or locked ({error.strerror}); choose another") from error
     with file:
         try:
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
             yield
         finally:
             path.unlink(missing_ok=True)
