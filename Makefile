@@ -13,7 +13,7 @@ $(READY): requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-demo: $(READY)  ## synthetic data, three trainings, the table (under 5 minutes on 2 cores)
+demo: $(READY)  ## synthetic data, two trainings, the table (under 5 minutes on 2 cores)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)

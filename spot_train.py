@@ -104,6 +104,9 @@ def train(config):
     architecture |= {"num_classes": len(class_names), "chunks": config.pretext.chunks}
     model = build_model(**architecture)
     model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names}
+    rates = {video.fps for video in training}
+    if model.settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
+        model.settings["fps"] = rates.pop()
     if config.model.standardize:
         model.set_statistics(*feature_statistics(*filter(None, [labeled_data, unlabeled_data])))
     if config.training.pretrained:

@@ -271,12 +271,12 @@ def _parse(schema, key, text):
     if _is_text(kind):
         return text
     try:
-        _refuse_aliases(f"value: {text}", f"override '{key}={text}'")
+        _refuse_aliases(f"value: {text}", f"override {f'{key}={text}'!r}")
         parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]
     except SpotError:
         raise
     except Exception as error:  # see _read_yaml
-        raise SpotError(f"override '{key}={text}': the value is not valid YAML") from error
+        raise SpotError(f"override {f'{key}={text}'!r}: the value is not valid YAML") from error
     # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.
     keeps_number = key == "dataset.labeled" and isinstance(parsed, float | int)
     return text if kind is Any and not (keeps_number or isinstance(parsed, list)) else parsed

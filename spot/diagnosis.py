@@ -187,10 +187,12 @@ def interval(samples, estimate, level=0.95):
     """Bounds (low, high) of the middle `level` of bootstrap samples, moved so that their mean is the estimate.
 
     The move matters: interpolated AP takes the best of many precisions, so the AP of a resample is higher on average
-    than that of the videos themselves, often by more than the width of the interval.
+    than that of the videos themselves, often by more than the width of the interval. Few videos can move it out of what
+    mAP and its differences can be: the bounds stay within -1..1, and within 0..1 for samples that do.
     """
     low, high = estimate + np.quantile(samples - np.mean(samples), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    floor = 0 if np.min(samples) >= 0 and estimate >= 0 else -1
+    return float(max(low, floor)), float(min(high, 1))
 
 
 # --- which errors cost most -------------------------------------------------------------------------------------------

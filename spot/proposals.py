@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
+from spot.files import SpotError
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
 from spot.segments import window_starts
@@ -178,6 +179,9 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100),
                         **{key: settings.pop(key) for key in ("stride", "window", "offset") if key in settings})
     decoding = Decoding(**settings)
+    for x in features:
+        if np.ndim(x) != 2 or len(x) != model.feat_dim:
+            raise SpotError(f"detect: features have shape {np.shape(x)}; expected (C, T') with C = {model.feat_dim}")
     fitted = [grid.fit(np.ascontiguousarray(x, np.float32)) for x in features]
     grids = [grid.at(x.shape[1], *times) for x, *times in zip(
         fitted, _one_each(duration_sec, len(features)), _one_each(feature_duration_sec, len(features)), rates,

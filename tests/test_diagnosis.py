@@ -296,8 +296,12 @@ def test_difference_of_a_detector_with_itself_is_nothing():
     assert samples_a.std() > 0.01 and interval(samples_b - samples_a, 0) == (0, 0)
 
 
-def test_interval_is_centered_on_the_estimate():
-    assert interval(np.array([1.0, 2, 3]), 10, level=1) == (9, 11)
+def test_interval_is_centered_on_the_estimate_and_stays_where_map_can_be():
+    """Samples .1, .2, .3 reach .1 to either side of their mean; a difference may be negative, an mAP may not."""
+    assert interval(np.array([0.1, 0.2, 0.3]), 0.6, level=1) == pytest.approx((0.5, 0.7))
+    assert interval(np.array([0.1, 0.2, 0.3]), 0.05, level=1) == pytest.approx((0, 0.15))
+    assert interval(np.array([0.1, 0.2, 0.3]), 0.95, level=1) == pytest.approx((0.85, 1))
+    assert interval(np.array([-0.1, 0, 0.1]), -0.2, level=1) == pytest.approx((-0.3, -0.1))
 
 
 # --- videos -----------------------------------------------------------------------------------------------------------

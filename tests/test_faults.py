@@ -1,4 +1,4 @@
-"""The faults of the authors' code (the end of DESIGN.md), one test each: put one back, and its test fails."""
+"""The eleven faults of the authors' code, one test each: put one back, and its test fails."""
 
 import os
 import subprocess
@@ -224,7 +224,7 @@ def test_fault_11_no_size_or_device_is_fixed_and_importing_does_nothing(tmp_path
 
 
 def test_there_are_eleven_faults():
-    """DESIGN.md lists eleven; each has its test here, which names it."""
+    """There are eleven; each has its test here, which names it."""
     tests = [name for name in globals() if name.startswith("test_fault_")]
     assert sorted(int(name.split("_")[2]) for name in tests) == list(range(1, 12))
     assert all(f"Fault {name.split('_')[2]}:" in globals()[name].__doc__ for name in tests)

@@ -24,6 +24,7 @@ class Oracle(nn.Module):
         super().__init__()
         self.here, self.classes, self.sure = nn.Parameter(torch.zeros(1)), classes, sure
         self.class_activation, self.settings = "sigmoid", {"temporal_scale": length}
+        self.feat_dim = classes + 1
 
     def forward(self, features, valid=None):
         action, number = features[:, : self.classes], features[:, -1]
@@ -236,3 +237,9 @@ def test_videos_with_the_same_windows_go_through_together():
     together = spot.detect(net, videos, [12.0, 12.0], **settings)
     for alone, found in zip(videos, together, strict=True):
         np.testing.assert_allclose(found, spot.detect(net, alone, 12.0, **settings)[0], atol=1e-6)
+
+
+def test_features_of_another_shape_are_refused():
+    """(T', C) instead of (C, T'): the sentence names both."""
+    with pytest.raises(spot.SpotError, match=r"shape \(12, 6\); expected \(C, T'\) with C = 6"):
+        spot.detect(fresh_model(), np.zeros((12, 6)), 12.0)

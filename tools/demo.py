@@ -25,6 +25,8 @@ RUNS = {"labels only": ("runs/demo_labels_only", "none"), "semi-supervised": ("r
 
 
 def main():
+    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    command_line.parse(parser)
     settings = load_config(CONFIG)
     data = Path(settings.dataset.video_anno_path).parent
     print(f"writing the demo data set to {data}")
