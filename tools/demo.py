@@ -3,7 +3,7 @@
     python tools/demo.py        (`make demo`)
 
 Trains once on the labels alone and once semi-supervised, detects, evaluates, and prints average mAP beside the
-whole-video baseline. About four minutes on two CPU cores.
+whole-video baseline. About two minutes on two CPU cores.
 """
 
 import shutil
