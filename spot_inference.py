@@ -24,11 +24,11 @@ from spot.annotations import check_video_id, match_name, read_class_file, read_v
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
-from spot.datasets import FeatureBank, GridSettings, choose_device, open_data, with_features
+from spot.datasets import GridSettings, choose_device, open_data, videos_of_subset, with_features
 from spot.features import FeatureSource
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, streamed_results
 from spot.losses import class_probabilities
-from spot.proposals import detect, run_windows, to_results
+from spot.proposals import detect, run_windows, stack_windows, to_results
 from spot.segments import window_starts
 
 DEFAULT_CONFIG = "config/anet.yaml"
@@ -68,10 +68,8 @@ def infer(config):
     model = load_model(config.checkpoint or folder.path, choose_device(config.training.device))
     videos, class_names, source = open_data(**data_values(config))
     check_fit(model, config, class_names)
-    wanted = [video for video in videos if video.subset == config.dataset.eval_subset.lower()]
-    if not wanted:
-        raise SpotError(f"dataset.eval_subset: no video of {config.dataset.video_anno_path} is in subset "
-                        f"{config.dataset.eval_subset!r}; it has {', '.join(sorted({v.subset for v in videos}))}")
+    wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
+                              config.dataset.video_anno_path)
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
 
     fps = config.dataset.fps
@@ -273,11 +271,7 @@ def model_view(model, features, num_snippets, batch_size):
     Returns first snippets (W,), class probabilities (W, K+1, T) with background last, and masks (W, T, T), as numpy.
     """
     first = np.array(window_starts(features.shape[1], num_snippets))
-    bank = FeatureBank(read=None, cache="memory", device="cpu")
-    bank.add(features)
-    bank.finish()
-    windows, valid = (x.to(next(model.parameters()).device)
-                      for x in bank.rows(np.zeros(len(first), int), first, num_snippets))
+    windows, valid = (x.to(next(model.parameters()).device) for x in stack_windows([features], first, num_snippets))
     outputs = run_windows(model, windows, valid, batch_size)
     probabilities = class_probabilities(outputs["class_logits"], model.class_activation)
     return first, probabilities.cpu().numpy(), outputs["masks"].cpu().numpy()

@@ -25,7 +25,15 @@ from spot.config import (
     save_config,
 )
 from spot.data_check import check_data
-from spot.datasets import GridSettings, SnippetDataset, choose_device, feature_statistics, open_data, with_features
+from spot.datasets import (
+    GridSettings,
+    SnippetDataset,
+    choose_device,
+    feature_statistics,
+    open_data,
+    videos_of_subset,
+    with_features,
+)
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.features import H5_SUFFIXES, pack
@@ -83,11 +91,8 @@ def train(config):
 
     # Data: annotated videos with features, of which a few may show their labels.
     videos, class_names, source = open_data(**data_values(config))
-    training = [video for video in videos if video.subset == config.dataset.train_subset.lower()]
-    if not training:
-        raise SpotError(
-            f"dataset.train_subset: no video of {config.dataset.video_anno_path} is in subset "
-            f"{config.dataset.train_subset!r}; it has {', '.join(sorted({video.subset for video in videos}))}")
+    training = videos_of_subset(videos, "dataset.train_subset", config.dataset.train_subset,
+                                config.dataset.video_anno_path)
     names = labeled_split(training, config.dataset.labeled, config.dataset.split_seed, config.dataset.video_info_path)
     training, _ = with_features(training, source, "training")
     labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
@@ -201,7 +206,7 @@ def split(training, names, holdout, seed):
     count = round(holdout * len(labeled))
     if holdout and not 0 < count < len(labeled):
         raise SpotError(f"training.holdout={holdout} of {len(labeled)} labeled videos leaves none to "
-                                     "watch or none to learn from; use 0 or more labels")
+                        "watch or none to learn from; use 0 or more labels")
     order = torch.randperm(len(labeled), generator=torch.Generator().manual_seed(seed)).tolist()
     held_out = [labeled[i] for i in sorted(order[:count])]
     return [labeled[i] for i in sorted(order[count:])], held_out, unlabeled

@@ -53,6 +53,15 @@ def open_data(video_anno_path, video_info_path, feature_path, feature_pattern, f
     return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern)
 
 
+def videos_of_subset(videos, key, subset, video_anno_path):
+    """The videos of a subset, compared in lower case; SpotError that names the YAML's `key` where there are none."""
+    found = [video for video in videos if video.subset == subset.lower()]
+    if not found:
+        raise SpotError(f"{key}: no video of {video_anno_path} is in subset {subset!r}; it has "
+                        f"{', '.join(sorted({video.subset for video in videos}))}")
+    return found
+
+
 def _require(key, path):
     if path is not None and not Path(path).exists() and not glob.glob(str(path)):
         raise SpotError(f"{key}: {path} does not exist; put the data there or give {key}=PATH "

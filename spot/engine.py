@@ -14,7 +14,7 @@ from spot import augment, pretext
 from spot.boundary import boundary_loss
 from spot.datasets import draw
 from spot.files import SpotError
-from spot.losses import class_loss, class_probabilities, mask_loss, pooled_class_logits, weighted_mean
+from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, make_pseudo_labels
 from spot.targets import make_targets
 
@@ -28,37 +28,37 @@ WARMUP_STEPS = 30
 class Augmentation:
     """How strong the student's view is; the YAML's `augment` section says what each value means."""
 
-    zoom: float = 0.3
-    montage: float = 0.5
-    noise: float = 0.3
-    offset: float = 1.0
-    channel_dropout: float = 0.1
-    snippet_masking: float = 0.1
+    zoom: float
+    montage: float
+    noise: float
+    offset: float
+    channel_dropout: float
+    snippet_masking: float
 
 
 @dataclass(frozen=True)
 class SemiSupervision:
     """Where pseudo labels come from and how far they are trusted; the YAML's `semi` section says what each means."""
 
-    method: str = "ema"
-    targets: str = "soft"
-    class_threshold: float = 0.3
-    mask_threshold: float = 0.5
-    ema_decay: float = 0.99
-    weight: float = 1.0
-    rounds: int = 2
-    burn_in: float = 0.5
-    ramp: float = 0.1
+    method: str
+    targets: str
+    class_threshold: float
+    mask_threshold: float
+    ema_decay: float
+    weight: float
+    rounds: int
+    burn_in: float
+    ramp: float
 
 
 @dataclass(frozen=True)
 class PretextTasks:
     """Weights of the three pretext tasks and their sizes; the YAML's `pretext` section says what each means."""
 
-    random_foreground: float = 1.0
-    temporal_order: float = 0.5
-    reconstruction: float = 0.5
-    dropped: float = 0.3
+    random_foreground: float
+    temporal_order: float
+    reconstruction: float
+    dropped: float
 
 
 def make_teacher(model, decay):
@@ -317,12 +317,12 @@ class Trainer:
         """The losses that need no labels, on labeled and unlabeled sequences alike."""
         losses = {}
         probability = class_probabilities(outputs["class_logits"], self.model.class_activation)
-        foreground = 1 - probability[:, -1]
+        inside = foreground(probability)
         if self.weights["boundary"] > 0:
-            losses["boundary"] = boundary_loss(outputs["embedding"], foreground, outputs["masks"], valid > 0)
+            losses["boundary"] = boundary_loss(outputs["embedding"], inside, outputs["masks"], valid > 0)
         if self.weights["consistency"] > 0:
             own = outputs["masks"].diagonal(dim1=1, dim2=2)  # snippet t as snippet t sees it
-            losses["consistency"] = weighted_mean((foreground - own).square(), valid)
+            losses["consistency"] = weighted_mean((inside - own).square(), valid)
         if self.weights["reconstruction"] > 0:
             losses["reconstruction"] = pretext.reconstruction_loss(self.model.reconstruct(outputs["embedding"]),
                                                                    features, valid)

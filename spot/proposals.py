@@ -196,7 +196,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
         groups.setdefault((*window_starts(x.shape[1], grid.temporal_scale),), []).append(index)
     for first_snippets, members in groups.items():
         for chunk in (members[i : i + batch_size] for i in range(0, len(members), batch_size)):
-            windows, valid = _stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
+            windows, valid = stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
             outputs = run_windows(model, windows.to(device), valid.to(device), batch_size)
             scores = None
             if external[chunk[0]] is not None:
@@ -218,7 +218,7 @@ def _one_each(value, count):
     return list(value) if isinstance(value, list | tuple) else [value] * count
 
 
-def _stack_windows(sequences, first_snippets, length):
+def stack_windows(sequences, first_snippets, length):
     """(C, T') arrays with the same windows -> features (V * W, C, T) padded with 0 and valid (V * W, T)."""
     features = np.zeros((len(sequences) * len(first_snippets), sequences[0].shape[0], length), np.float32)
     valid = np.zeros((len(features), length), bool)

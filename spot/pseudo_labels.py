@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from spot.losses import class_probabilities, pooled_class_logits
+from spot.losses import class_probabilities, foreground, pooled_class_logits
 
 # Between these foreground probabilities a soft pseudo label says nothing.
 SURE_BACKGROUND, SURE_FOREGROUND = 0.25, 0.6
@@ -37,16 +37,16 @@ def make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mas
     """
     masks = outputs["masks"] * valid[:, None]
     probability = class_probabilities(outputs["class_logits"], activation)
-    foreground = montage.show((1 - probability[:, -1]) * valid)
+    inside_share = montage.show(foreground(probability) * valid)
     pooled = class_probabilities(pooled_class_logits(outputs["class_logits"], masks), activation)
     pooled = montage.show(pooled[:, :-1])  # (B, K, T)
     confidence, best = pooled.max(1, keepdim=True)
-    inside = foreground > 0.5
+    inside = inside_share > 0.5
     seen = montage.show(valid.to(masks.dtype)) > 0.5
     confident = confidence[:, 0] >= class_threshold
     if soft:
-        class_targets = torch.cat([pooled * foreground[:, None], 1 - foreground[:, None]], 1)
-        seen = seen & ((foreground <= SURE_BACKGROUND) | (foreground >= SURE_FOREGROUND))
+        class_targets = torch.cat([pooled * inside_share[:, None], 1 - inside_share[:, None]], 1)
+        seen = seen & ((inside_share <= SURE_BACKGROUND) | (inside_share >= SURE_FOREGROUND))
     else:
         labels = torch.zeros_like(pooled).scatter(1, best, 1)
         class_targets = torch.cat([labels * inside[:, None], ~inside[:, None]], 1)
