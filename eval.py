@@ -61,7 +61,8 @@ def main(argv=None):
         from spot.plots import write_report  # matplotlib, only where pictures are wanted
 
         page = write_report(arguments.report, result, title=f"{job.predictions}, subset {job.subset}",
-                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes))
+                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes),
+                            timelines=sorted((job.predictions.parent / "timelines").glob("*.png")))
         print(f"report: {page}")
     if job.output:
         write_json(job.output, metrics, indent=1)

@@ -29,6 +29,7 @@ from spot.datasets import (
     GridSettings,
     SnippetDataset,
     choose_device,
+    choose_precision,
     feature_statistics,
     open_data,
     videos_of_subset,
@@ -192,7 +193,8 @@ def make_trainer(config, model, labeled, unlabeled):
         batch_size=training.batch_size, unlabeled_ratio=training.unlabeled_ratio,
         steps_per_epoch=training.steps_per_epoch, pretrain_epochs=training.pretrain_epoch, epochs=training.max_epoch,
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
-        schedule=training.schedule, seed=training.random_seed, amp=training.amp,
+        schedule=training.schedule, seed=training.random_seed,
+        amp=choose_precision(training.amp, next(model.parameters()).device),
         change_speed=config.dataset.grid == "resize")
 
 

@@ -73,7 +73,7 @@ class Training:
     random_seed: int = number(0, 0)
     holdout: float = number(0.0, 0, 0.9)  # share of labeled videos kept out to watch mAP; 0: fixed schedule
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    amp: str = choice("none", "bf16")  # precision of the forward pass
+    amp: str = choice("auto", "none", "bf16")  # precision of a step; auto: bf16 where device or processor has it
     cache: str = choice("auto", "device", "memory", "disk")  # where features wait
     resume: str | None = None  # auto: continue from last.pt
     pretrained: str | None = None  # a checkpoint that replaces the pretext stage
@@ -106,7 +106,7 @@ class Semi:
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(1.0, 0)  # of the unlabeled losses
-    rounds: int = number(2, 0)  # the ema teacher labels as it was when its round began; 0: as it is at each step
+    rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 

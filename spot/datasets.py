@@ -35,6 +35,18 @@ def choose_device(name):
     return device
 
 
+def choose_precision(name, device):
+    """`auto` = bf16 where the GPU or the processor multiplies it at full speed, else none (float32). Others stay."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = known.get("avx512_bf16") or known.get("amx_bf16")
+    return "bf16" if fast else "none"
+
+
 def open_data(video_anno_path, video_info_path, feature_path, feature_pattern, feat_dim, class_file, num_classes):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
 

@@ -9,6 +9,7 @@ from spot.datasets import (
     GridSettings,
     SnippetDataset,
     choose_device,
+    choose_precision,
     draw,
     feature_statistics,
     open_data,
@@ -222,3 +223,14 @@ def test_a_device_that_is_not_there_is_refused():
     assert choose_device("cpu").type == "cpu" and choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(SpotError, match=r"training\.device=abacus cannot be used"):
         choose_device("abacus")
+
+
+def test_precision_is_chosen_by_what_the_processor_multiplies_fast(monkeypatch):
+    """`auto` asks for either of the two bf16 units; a word that is not `auto` stays."""
+    cpu = torch.device("cpu")
+    for known, expected in (({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_f": True}, "none")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known, raising=False)
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("none", cpu) == "none" and choose_precision("bf16", cpu) == "bf16"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch 2.11 on some builds
+    assert choose_precision("auto", cpu) == "none"
