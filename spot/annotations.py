@@ -75,7 +75,12 @@ class Video:
     label_ids: tuple[int, ...] | None = None
 
 
-def read_annotations(source, info_path=None):
+def strictly(function, *arguments):
+    """Call the function. `spot.data_check` gives readers another `attempt`: it notes a SpotError and returns None."""
+    return function(*arguments)
+
+
+def read_annotations(source, info_path=None, attempt=strictly):
     """Read every annotation of `source` into a list of `Video`, in file order.
 
     source:    a path, a pattern such as `*_Annotation.csv` (its files are read one after the other), or parsed JSON.
@@ -85,37 +90,54 @@ def read_annotations(source, info_path=None):
                CSV: the raw THUMOS14 tables (`{val,test}_Annotation.csv`, `thumos14_test_groundtruth.csv`).
     info_path: `*video_info*.csv` (a path or pattern) with the facts that the annotations leave out; its subset wins.
 
+    attempt:   how each part that may be faulty is read, see `strictly`; a part that it gives up is left out
+
     A leading `v_` is taken off where every id of the file has it: ActivityNet itself has ids such as `v_UmAH95xls`.
     Nothing is mended: segments stay as they are. Raises SpotError with the file, the video and the value.
     """
-    info = read_video_info(info_path) if info_path else {}
+    info = read_video_info(info_path, attempt) if info_path else {}
     if isinstance(source, dict):
-        videos = _videos_of_json(source, "the annotations", info)
+        videos = _videos_of_json(source, "the annotations", info, attempt)
     else:
-        videos = [video for path in matching_files(source) for video in _videos_of_file(path, info)]
+        videos = [video for path in matching_files(source) for video in _videos_of_file(path, info, attempt)]
     # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
     names = Counter(video.name for video in videos)
     twice = [name for name, count in names.items() if count > 1 or (name.startswith("v_") and name[2:] in names)]
-    if twice:
-        raise SpotError(f"{_title(source)}: two videos are called {twice[0]!r} (v_ left aside); keep one of them")
+    for name in twice:
+        attempt(_refuse, f"{_title(source)}: two videos are called {name!r} (v_ left aside); keep one of them")
     if info:
-        _refuse_rows_without_video(info, names, info_path, source)
-    return videos
+        attempt(_refuse_rows_without_video, info, names, info_path, source)
+    return list({video.name: video for video in videos}.values()) if twice else videos
+
+
+def _refuse(sentence):
+    raise SpotError(sentence)
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------
 
 
-def _videos_of_file(path, info):
+def _videos_of_file(path, info, attempt):
     if path.suffix.lower() == ".csv":
-        return _videos_of_thumos_table(path, info)
-    data = read_json(path)
+        return _videos_of_thumos_table(path, info, attempt)
+    repeated = []
+
+    def dict_of(pairs):
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return entry
+
+    data = read_json(path, dict_of)
     if not isinstance(data, dict):
         raise SpotError(f"{path}: holds a {type(data).__name__}, not an annotation dict")
-    return _videos_of_json(data, path, info)
+    for key in repeated:
+        attempt(_refuse, f"{path}: two entries are called {key!r}, and only the last one would be read; rename or "
+                         "remove one of them")
+    return _videos_of_json(data, path, info, attempt)
 
 
-def _videos_of_json(data, where, info):
+def _videos_of_json(data, where, info, attempt):
     """ActivityNet-like JSON, with or without the `database` level -> list of Video."""
     database = data.get("database", data)
     flat = "database" not in data
@@ -125,10 +147,10 @@ def _videos_of_json(data, where, info):
         raise SpotError(f"{where}: has neither `database` nor `annotations` in every video; is it an annotation file?")
     if not database:
         raise SpotError(f"{where}: holds no video")
-    return _build_videos(database, where, info)
+    return _build_videos(database, where, info, attempt)
 
 
-def _videos_of_thumos_table(path, info):
+def _videos_of_thumos_table(path, info, attempt):
     """A raw THUMOS14 table -> list of Video. One row is one segment; the subset is in the video's name."""
     table = read_table(path)
     if {"video", "type", "type_idx", "start", "end"} <= set(table.columns):
@@ -153,22 +175,25 @@ def _videos_of_thumos_table(path, info):
         label_id = int(row["label_id"]) if re.fullmatch(r"-?\d{1,9}", row["label_id"]) else row["label_id"]
         segment = [row["start"], row["end"]]
         entry["annotations"].append({"segment": segment, "label": row["label"], "label_id": label_id})
-    return _build_videos(entries, path, info)
+    return _build_videos(entries, path, info, attempt)
 
 
 # --- one video --------------------------------------------------------------------------------------------------------
 
 
-def _build_videos(entries, where, info):
+def _build_videos(entries, where, info, attempt):
     """{id: entry} in the shape of ActivityNet's database -> list of Video."""
     prefixed = all(video_id.startswith("v_") and len(video_id) > 2 for video_id in entries)
-    return [
-        _build_video(video_id[2:] if prefixed else video_id, entry, f"{where}, video {video_id!r}", info)
+    videos = (
+        attempt(
+            _build_video, video_id[2:] if prefixed else video_id, entry, f"{where}, video {video_id!r}", info, attempt
+        )
         for video_id, entry in entries.items()
-    ]
+    )
+    return [video for video in videos if video is not None]
 
 
-def _build_video(name, entry, where, info):
+def _build_video(name, entry, where, info, attempt):
     check_video_id(name, where)
     # The annotations' own facts win, except the subset: in BMN's world only the csv has the published label split.
     own, extra = _facts(entry, where), info.get(match_name(name, info), {})
@@ -176,7 +201,8 @@ def _build_video(name, entry, where, info):
     annotations = entry.get("annotations") or []
     if not isinstance(annotations, list):
         raise SpotError(f"{where}: `annotations` is a {type(annotations).__name__}, not a list of segments")
-    rows = [_segment(annotation, where) for annotation in annotations]
+    rows = (attempt(_segment, annotation, where) for annotation in annotations)
+    rows = [row for row in rows if row is not None]
     actions = [row for row in rows if row[1] != AMBIGUOUS]
     has_ids = all(label_id is not None for _, _, label_id in actions)
     duration, fps, feature_duration = _times(facts)
@@ -244,7 +270,7 @@ def _as_segments(segments):
 # --- video info files -------------------------------------------------------------------------------------------------
 
 
-def read_video_info(info_path):
+def read_video_info(info_path, attempt=strictly):
     """Read `*video_info*.csv` (BMN / SSTAP / SPOT, AFSD, THUMOS14's test table) -> {id as written: facts}.
 
     The facts of a row are `duration` in seconds, `fps`, `frames`, `feature_frames`, `subset` where the columns exist.
@@ -256,9 +282,9 @@ def read_video_info(info_path):
         if column is None:
             raise SpotError(f"{path}: has columns {', '.join(table.columns)}; a video info file needs one named video")
         for row in table.to_dict("records"):
-            facts = _facts(row, f"{path}, video {row[column]!r}")
-            if info.setdefault(row[column], facts) != facts:
-                raise SpotError(f"{path}: video {row[column]!r} has two different rows; keep one of them")
+            facts = attempt(_facts, row, f"{path}, video {row[column]!r}")
+            if facts is not None and info.setdefault(row[column], facts) != facts:
+                attempt(_refuse, f"{path}: video {row[column]!r} has two different rows; keep one of them")
     return info
 
 
@@ -274,13 +300,14 @@ def _refuse_rows_without_video(info, names, info_path, source):
 # --- segments and classes for training --------------------------------------------------------------------------------
 
 
-def clean_segments(video):
+def clean_segments(video, feature_end_sec=math.inf):
     """The segments of a video that can be trained on: clipped to [0, duration], empty ones dropped.
 
+    feature_end_sec: where the features end, which counts where the annotations tell no duration
     Evaluation keeps ground truth as it is. Returns segments_sec (M, 2), M labels, and
     {"clipped": kept after clipping, "dropped": empty}.
     """
-    end_sec = math.inf if video.duration_sec is None else video.duration_sec
+    end_sec = feature_end_sec if video.duration_sec is None else video.duration_sec
     clipped_sec = video.segments_sec.clip(0, end_sec)
     keep = clipped_sec[:, 1] > clipped_sec[:, 0]
     changed = (clipped_sec != video.segments_sec).any(axis=1)
@@ -312,6 +339,7 @@ def read_class_file(path):
     """A class list: csv with columns id,label (SPOT's published_class_ids.csv), or text with one name per line.
 
     The text may lead with an id (`7 BaseballPitch`, the THUMOS14 list); names are then in the order of their ids.
+    `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
@@ -324,13 +352,39 @@ def read_class_file(path):
         if not all(class_id for class_id, _ in rows):  # a name may begin with a number: then these are no ids
             rows = list(enumerate(_read_lines(path)))
     try:
-        names = [name for _, name in sorted((int(class_id), name) for class_id, name in rows)]
+        names = [name for _, name in sorted((int(class_id), name) for class_id, name in rows) if name != AMBIGUOUS]
     except ValueError as error:
         raise SpotError(f"{path}: a class id is not a whole number ({error})") from error
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice or not names:
         raise SpotError(f"{path}: {f'the class {twice[0]!r} is empty or listed twice' if twice else 'lists no class'}")
     return names
+
+
+# --- videos to leave out ----------------------------------------------------------------------------------------------
+
+
+def read_video_ids(path):
+    """Video ids as they stand in a list of them: a JSON list (OpenTAD's blocked.json), the keys of a JSON dict
+    {id: reason}, or text with one id per line (missing_files.txt). The list may be empty."""
+    if Path(path).suffix.lower() != ".json":
+        return _read_lines(path)
+    content = read_json(path)
+    ids = list(content) if isinstance(content, list | dict) else [None]
+    if not all(isinstance(video_id, str) for video_id in ids):
+        raise SpotError(f"{path}: is no list of video ids; expected [id, ...], {{id: reason, ...}}, or one id per line")
+    return ids
+
+
+def without_blocked(videos, path):
+    """The videos that the list `path` (see `read_video_ids`; None = no list) does not name, and how many it does.
+
+    Ids that no annotation has are no fault: BMN's annotations lack the videos that OpenTAD's blocked.json lists.
+    """
+    names = {video.name for video in videos}
+    blocked = {match_name(video_id, names) for video_id in read_video_ids(path)} if path else set()
+    kept = [video for video in videos if video.name not in blocked]
+    return kept, len(videos) - len(kept)
 
 
 # --- labeled and unlabeled --------------------------------------------------------------------------------------------

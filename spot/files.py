@@ -150,10 +150,10 @@ def streamed_results(path, facts):
         raise stopped
 
 
-def read_json(path):
+def read_json(path, object_pairs_hook=None):
     """Read a JSON file; a missing or broken one raises SpotError with the path and the place of the fault."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=object_pairs_hook)
     except OSError as error:
         raise SpotError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except UnicodeDecodeError as error:

@@ -13,7 +13,6 @@ from spot.data_check import (
     hidden_segments,
     on_grid,
     overlaps,
-    repeated_keys,
     time_differences,
 )
 from spot.datasets import GridSettings
@@ -48,7 +47,7 @@ def checked(tmp_path):
                 np.save(folder / f"{name}.npy", array)
         data = {"video_anno_path": str(tmp_path / "annotations.json"), "video_info_path": None,
                 "feature_path": str(folder), "feature_pattern": None, "feat_dim": 6, "class_file": None,
-                "num_classes": None}
+                "num_classes": None, "blocked": None}
         grid = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1}
         rest = {"train_subset": "training", "eval_subset": "validation", "labeled": 0.5, "split_seed": 0,
                 "activation": "sigmoid", "tiou": "0.3:0.7:5"}
@@ -101,13 +100,6 @@ def test_a_forgotten_prefix_shows_in_the_nearest_name(checked):
         f"clip_{name}": np.ones((16, 6), np.float32) for name in annotations()}})
     assert any("video_a has no features; the nearest feature name is clip_video_a" in line for line in report.warnings)
     assert any("none of the 4 training videos has features" in line for line in report.problems)
-
-
-def test_two_videos_with_one_name_are_found(tmp_path):
-    """JSON readers keep the last of two equal keys without a word."""
-    path = tmp_path / "twice.json"
-    path.write_text('{"database": {"a": {"annotations": []}, "b": {"annotations": []}, "a": {"annotations": []}}}')
-    assert repeated_keys(path) == ["a"]
 
 
 def test_an_id_with_and_without_its_prefix_is_a_problem(checked):

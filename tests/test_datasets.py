@@ -193,7 +193,7 @@ def annotations(path):
 
 
 def opened(folder, **changes):
-    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None,
+    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None, "blocked": None,
               "feature_path": str(folder), "feature_pattern": None, "feat_dim": C, "class_file": None,
               "num_classes": None}
     return open_data(**{**values, **changes})
