@@ -1,15 +1,15 @@
 """Annotation files of the field -> one list of `Video`; the labeled / unlabeled split. No torch."""
 
+import csv
 import glob
+import itertools
 import math
 import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 
 from spot.files import SpotError, read_json
 
@@ -95,11 +95,12 @@ def read_annotations(source, info_path=None, attempt=strictly):
     A leading `v_` is taken off where every id of the file has it: ActivityNet itself has ids such as `v_UmAH95xls`.
     Nothing is mended: segments stay as they are. Raises SpotError with the file, the video and the value.
     """
-    info = read_video_info(info_path, attempt) if info_path else {}
+    info = (attempt(read_video_info, info_path, attempt) if info_path else None) or {}
     if isinstance(source, dict):
         videos = _videos_of_json(source, "the annotations", info, attempt)
     else:
-        videos = [video for path in matching_files(source) for video in _videos_of_file(path, info, attempt)]
+        parts = [attempt(_videos_of_file, path, info, attempt) for path in matching_files(source)]
+        videos = [video for part in parts if part is not None for video in part]
     # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
     names = Counter(video.name for video in videos)
     twice = [name for name, count in names.items() if count > 1 or (name.startswith("v_") and name[2:] in names)]
@@ -121,14 +122,7 @@ def _videos_of_file(path, info, attempt):
     if path.suffix.lower() == ".csv":
         return _videos_of_thumos_table(path, info, attempt)
     repeated = []
-
-    def dict_of(pairs):
-        entry = dict(pairs)
-        if len(entry) < len(pairs):
-            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return entry
-
-    data = read_json(path, dict_of)
+    data = read_json(path, repeated)
     if not isinstance(data, dict):
         raise SpotError(f"{path}: holds a {type(data).__name__}, not an annotation dict")
     for key in repeated:
@@ -152,29 +146,27 @@ def _videos_of_json(data, where, info, attempt):
 
 def _videos_of_thumos_table(path, info, attempt):
     """A raw THUMOS14 table -> list of Video. One row is one segment; the subset is in the video's name."""
-    table = read_table(path)
-    if {"video", "type", "type_idx", "start", "end"} <= set(table.columns):
-        columns = {"video": "video", "label": "type", "label_id": "type_idx", "start": "start", "end": "end"}
-        table = table.rename(columns={old: new for new, old in columns.items()})
-    elif {"video-name", "t-init", "t-end", "label-idx"} <= set(table.columns):
+    columns, rows = read_table(path)
+    if {"video", "type", "type_idx", "start", "end"} <= set(columns):
+        video, class_id, start, end = "video", "type_idx", "start", "end"
+    elif {"video-name", "t-init", "t-end", "label-idx"} <= set(columns):
+        video, class_id, start, end = "video-name", "label-idx", "t-init", "t-end"
         names = {str(i): name for i, name in enumerate(sorted(THUMOS14_CLASSES))} | {"-1": AMBIGUOUS}
-        columns = {"video": "video-name", "start": "t-init", "end": "t-end", "label_id": "label-idx"}
-        table = table.rename(columns={old: new for new, old in columns.items()})
-        table["label"] = table["label_id"].map(names).fillna("")
+        rows = [{**row, "type": names.get(row[class_id], "")} for row in rows]
     else:
         raise SpotError(
-            f"{path}: has columns {', '.join(table.columns)}; a THUMOS14 table has video, type, type_idx, start, end "
-            "or video-name, t-init, t-end, label-idx"
+            f"{path}: has columns {', '.join(columns)}; a THUMOS14 table has video, type, type_idx, start, end or "
+            "video-name, t-init, t-end, label-idx"
         )
-    if table.empty:
-        raise SpotError(f"{path}: holds no segment")
+    if not rows:
+        raise SpotError(f"{path}: holds no segment; was it fully downloaded?")
     entries = {}
-    for row in table.to_dict("records"):
-        subset = re.match(r"video_(validation|test)_", row["video"])
-        entry = entries.setdefault(row["video"], {**row, "subset": subset[1] if subset else "", "annotations": []})
-        label_id = int(row["label_id"]) if re.fullmatch(r"-?\d{1,9}", row["label_id"]) else row["label_id"]
-        segment = [row["start"], row["end"]]
-        entry["annotations"].append({"segment": segment, "label": row["label"], "label_id": label_id})
+    for row in rows:
+        subset = re.match(r"video_(validation|test)_", row[video])
+        entry = entries.setdefault(row[video], {**row, "subset": subset[1] if subset else "", "annotations": []})
+        label_id = int(row[class_id]) if re.fullmatch(r"-?\d{1,9}", row[class_id]) else row[class_id]
+        segment = [row[start], row[end]]
+        entry["annotations"].append({"segment": segment, "label": row["type"], "label_id": label_id})
     return _build_videos(entries, path, info, attempt)
 
 
@@ -277,11 +269,13 @@ def read_video_info(info_path, attempt=strictly):
     """
     info = {}
     for path in matching_files(info_path):
-        table = read_table(path)
-        column = next((name for name in ("video", "video-name", "video_name") if name in table), None)
+        columns, rows = read_table(path)
+        column = next((name for name in ("video", "video-name", "video_name") if name in columns), None)
         if column is None:
-            raise SpotError(f"{path}: has columns {', '.join(table.columns)}; a video info file needs one named video")
-        for row in table.to_dict("records"):
+            raise SpotError(f"{path}: has columns {', '.join(columns)}; a video info file needs one named video")
+        if not rows:
+            raise SpotError(f"{path}: names no video; was it fully downloaded?")
+        for row in rows:
             facts = attempt(_facts, row, f"{path}, video {row[column]!r}")
             if facts is not None and info.setdefault(row[column], facts) != facts:
                 attempt(_refuse, f"{path}: video {row[column]!r} has two different rows; keep one of them")
@@ -343,21 +337,26 @@ def read_class_file(path):
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        table = read_table(path)
-        if not {"id", "label"} <= set(table.columns):
-            raise SpotError(f"{path}: has columns {', '.join(table.columns)}; a class list needs id and label")
-        rows = list(zip(table["id"], table["label"], strict=True))
+        columns, rows = read_table(path)
+        if not {"id", "label"} <= set(columns):
+            raise SpotError(f"{path}: has columns {', '.join(columns)}; a class list needs id and label")
+        rows = [(row["id"], row["label"]) for row in rows]
     else:
         rows = [re.fullmatch(r"(?:(\d+)\s+)?(.*)", line).groups() for line in _read_lines(path)]
         if not all(class_id for class_id, _ in rows):  # a name may begin with a number: then these are no ids
             rows = list(enumerate(_read_lines(path)))
     try:
-        names = [name for _, name in sorted((int(class_id), name) for class_id, name in rows) if name != AMBIGUOUS]
+        rows = sorted((int(class_id), name) for class_id, name in rows if name != AMBIGUOUS)
     except ValueError as error:
-        raise SpotError(f"{path}: a class id is not a whole number ({error})") from error
+        raise SpotError(f"{path}: a class id is not a whole number ({error}); number the classes") from error
+    for (class_id, name), (next_id, next_name) in itertools.pairwise(rows):
+        if class_id == next_id:
+            raise SpotError(f"{path}: {name!r} and {next_name!r} have one id, {class_id}; give each its own")
+    names = [name for _, name in rows]
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice or not names:
-        raise SpotError(f"{path}: {f'the class {twice[0]!r} is empty or listed twice' if twice else 'lists no class'}")
+        found = f"the class {twice[0]!r} is empty or listed twice" if twice else "lists no class"
+        raise SpotError(f"{path}: {found}; give every class one line")
     return names
 
 
@@ -497,17 +496,26 @@ def matching_files(path):
 
 
 def read_table(path):
-    """Read a CSV with a header; every cell stays text, so that ids such as 0001447 or NA keep their spelling."""
+    """Read a CSV with a header: its columns, and its rows as dicts; ids such as 0001447 or NA keep their spelling.
+
+    A row that is shorter or longer than the header is a SpotError: the last one of a file that was cut off is.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skipinitialspace=True)
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except OSError as error:
         raise SpotError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SpotError(
-            f"{path}: is not a CSV table ({' '.join(str(error).split())}); was it fully downloaded?"
-        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SpotError(f"{path}: is not a CSV table ({error}); was it fully downloaded?") from error
+    if not rows:
+        raise SpotError(f"{path}: is not a CSV table (it is empty); was it fully downloaded?")
+    (_, columns), *rows = rows
+    for line, row in rows:
+        if len(row) != len(columns):
+            raise SpotError(f"{path}: is not a CSV table (line {line} has {len(row)} cells, the header "
+                            f"{len(columns)}); was it fully downloaded?")
+    return columns, [dict(zip(columns, row, strict=True)) for _, row in rows]
 
 
 def _read_lines(path):
@@ -528,7 +536,7 @@ def _number(value, where):
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise SpotError(f"{where}: {_short(value)} is not a finite number")
+        raise SpotError(f"{where}: {_short(value)} is not a finite number; mend it or take it out")
     return number
 
 

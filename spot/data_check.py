@@ -88,7 +88,7 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     faults = []
     videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
     report.problems += shortened(faults, "faults of the annotations")
-    if videos is None:
+    if not videos:
         return report
     all_videos, videos = videos, leave_out_blocked(report, videos, data)
     names = report.attempt(class_names, all_videos, data["class_file"])

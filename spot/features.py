@@ -175,8 +175,9 @@ def refusing_broken(where):
     except FileNotFoundError as error:
         raise SpotError(f"{where}: there is no such file; check the path") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SpotError(f"{where}: cannot be read ({reason}); is it complete, and what its suffix says?") from error
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise SpotError(f"{where}: cannot be read ({reason}); it is not complete, or not what its suffix says: copy or "
+                        "make it again") from error
 
 
 def _load(path):
@@ -185,16 +186,19 @@ def _load(path):
     if reader is None:
         raise SpotError(f"{path}: the suffix is none of {', '.join(READERS)}; convert the features to one of them")
     with refusing_broken(path):
+        if not path.stat().st_size:
+            raise SpotError("the file is empty; copy or make it again")
         return reader(path)
 
 
 def _read_csv(path):
     with path.open(newline="", encoding="utf-8") as file:
-        first_row = next(csv.reader(file), None)
-    if first_row is None:
-        raise SpotError("the file is empty")
-    # Without a header to pandas, a row longer than the first is an error, and none of its cells is taken for an index.
-    return pd.read_csv(path, header=None, skiprows=int(_is_header(first_row)), dtype=np.float32).to_numpy()
+        first_row = next(csv.reader(file), [])
+    try:
+        # Without a header to pandas, a row longer than the first is an error, and no cell of it is taken for an index.
+        return pd.read_csv(path, header=None, skiprows=int(_is_header(first_row)), dtype=np.float32).to_numpy()
+    except pd.errors.EmptyDataError as error:
+        raise SpotError("there is no snippet in it, only a header; extract the features again") from error
 
 
 def _is_header(row):
@@ -298,9 +302,10 @@ def _join_streams(arrays, feat_dim, where):
     shapes = " and ".join(str(array.shape) for array in arrays)
     for array in arrays:
         if array.ndim != 2 or array.dtype.kind != "f":
-            raise SpotError(f"{where}: shape {array.shape} of {array.dtype}; features are floats, snippets x channels")
+            raise SpotError(f"{where}: shape {array.shape} of {array.dtype}; features are floats, snippets x channels: "
+                            "convert them")
         if 0 in array.shape:
-            raise SpotError(f"{where}: shape {array.shape}; there is no snippet in it")
+            raise SpotError(f"{where}: shape {array.shape}; there is no snippet in it, extract the features again")
     # (T', C) comes first in every pair, so it wins where both readings fit.
     readings = itertools.product(*((array.T, array) for array in arrays))
     fitting = [reading for reading in readings if sum(len(array) for array in reading) == feat_dim]

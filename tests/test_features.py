@@ -146,7 +146,7 @@ def test_an_array_that_is_no_feature_is_refused(tmp_path, array, words):
     ("name", "content", "words"),
     [
         ("x.csv", "", "empty"),
-        ("x.csv", "f0,f1,f2\n", "No columns to parse"),
+        ("x.csv", "f0,f1,f2\n", "no snippet in it, only a header"),
         ("x.csv", "f0,f1,f2\n1,2,3\n4,5\n", "1 values are NaN"),  # cut off in the middle of a row
         ("x.csv", "1,2,3\n4,nan,6\n", "1 values are NaN"),
         ("x.csv", "f0,f1,f2\n0,1,2,3\n", r"found shape \(1, 4\)"),
@@ -154,7 +154,8 @@ def test_an_array_that_is_no_feature_is_refused(tmp_path, array, words):
         ("x.csv", "1,2,3\n4,five,6\n", "five"),
         ("x.csv", b"\xff\xfe1,2", "cannot be read"),
         ("x.npy", "not numpy", "cannot be read"),
-        ("x.npy", "", "cannot be read"),
+        ("x.npy", "", "the file is empty"),
+        ("x.pt", "", "the file is empty"),
         ("x.npz", "not a zip", "cannot be read"),
         ("x.pt", "not torch", "cannot be read"),
         ("x.h5", "not hdf5", "cannot be read"),
@@ -332,6 +333,24 @@ def test_an_unknown_video_names_the_nearest_one(tmp_path):
         source.read("vid_test_0000004")
     with pytest.raises(SpotError, match="no name there is like it"):
         source.path_of("../../etc/passwd")
+
+
+def test_the_nearest_name_is_also_one_that_holds_the_name(tmp_path):
+    save(tmp_path / "i3d_rgb_features_of_abc_25fps.npy", SNIPPETS)
+    assert FeatureSource(tmp_path, C).nearest("abc") == "i3d_rgb_features_of_abc_25fps"
+
+
+def test_a_folder_may_list_the_videos_that_have_no_features(tmp_path):
+    """OpenTAD's missing_files.txt, which is no feature file; of two streams each may have one."""
+    for folder, listed in (("rgb", "b\nc"), ("flow", "c\nd\n"), ("none", None)):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "a.npy", SNIPPETS)
+        if listed:
+            (tmp_path / folder / "missing_files.txt").write_text(listed)
+    source = FeatureSource([tmp_path / "rgb", [tmp_path / "flow"]], 2 * C)
+    assert source.names == {"a"} and source.listed_missing == {"b", "c", "d"}
+    assert FeatureSource(tmp_path / "none", C).listed_missing == set()
+    assert FeatureSource(write_h5(tmp_path / "x.h5", a=SNIPPETS), C).listed_missing == set()
 
 
 def test_two_files_for_one_video_are_refused(tmp_path):
