@@ -95,18 +95,26 @@ def read_annotations(source, info_path=None, attempt=strictly):
     A leading `v_` is taken off where every id of the file has it: ActivityNet itself has ids such as `v_UmAH95xls`.
     Nothing is mended: segments stay as they are. Raises SpotError with the file, the video and the value.
     """
-    info = (attempt(read_video_info, info_path, attempt) if info_path else None) or {}
+    given_up = False
+
+    def watched(function, *arguments):
+        nonlocal given_up
+        found = attempt(function, *arguments)
+        given_up |= found is None and function is not _refuse
+        return found
+
+    info = (watched(read_video_info, info_path, watched) if info_path else None) or {}
     if isinstance(source, dict):
-        videos = _videos_of_json(source, "the annotations", info, attempt)
+        videos = _videos_of_json(source, "the annotations", info, watched)
     else:
-        parts = [attempt(_videos_of_file, path, info, attempt) for path in matching_files(source)]
+        parts = [watched(_videos_of_file, path, info, watched) for path in matching_files(source)]
         videos = [video for part in parts if part is not None for video in part]
     # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
     names = Counter(video.name for video in videos)
     twice = [name for name, count in names.items() if count > 1 or (name.startswith("v_") and name[2:] in names)]
     for name in twice:
         attempt(_refuse, f"{_title(source)}: two videos are called {name!r} (v_ left aside); keep one of them")
-    if info:
+    if info and not given_up:  # else it would miss the videos that could not be read
         attempt(_refuse_rows_without_video, info, names, info_path, source)
     return list({video.name: video for video in videos}.values()) if twice else videos
 

@@ -199,7 +199,7 @@ def data_values(config):
     dataset = config.dataset
     return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
             "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
-            "feature_pattern": dataset.feature_pattern, "feat_dim": config.model.feat_dim,
+            "feature_pattern": plain(dataset.feature_pattern), "feat_dim": config.model.feat_dim,
             "class_file": dataset.class_file, "num_classes": dataset.num_classes}
 
 

@@ -81,10 +81,7 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     Returns a Report; whatever is broken is listed in it.
     """
     report = Report()
-    faults = []
-    source = report.attempt(FeatureSource, data["feature_path"], data["feat_dim"], data["feature_pattern"],
-                            noting(faults))
-    report.problems += shortened(faults, "feature files of one name")
+    source = open_features(report, data["feature_path"], data["feat_dim"], data["feature_pattern"])
     faults = []
     videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
     report.problems += shortened(faults, "faults of the annotations")
@@ -112,6 +109,18 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     return report
 
 
+def open_features(report, paths, feat_dim, pattern):
+    """The FeatureSource of the settings, None where it cannot be opened; all of its faults become problems."""
+    faults = []
+    source = report.attempt(FeatureSource, paths, feat_dim, pattern, noting(faults))
+    report.problems += shortened(faults, "feature files of one name")
+    if source is None and isinstance(paths, list):  # the first stream that is broken need not be the only one
+        patterns = pattern if isinstance(pattern, list) else [pattern] * len(paths)
+        for path, own_pattern in zip(paths, patterns, strict=False):
+            report.attempt(FeatureSource, [path], feat_dim, own_pattern, noting([]))
+    return source
+
+
 def leave_out_blocked(report, videos, data):
     """The videos that `dataset.blocked` does not list; a list beside the annotations that is not used is a warning."""
     if data["blocked"] is None:
@@ -123,7 +132,10 @@ def leave_out_blocked(report, videos, data):
                                        f"evaluation, and dataset.blocked={path} leaves them out of both")
         return videos
     path = data["blocked"]
-    kept, count = report.attempt(without_blocked, videos, path) or (videos, 0)
+    listed = report.attempt(without_blocked, videos, path)
+    if listed is None:
+        return videos
+    kept, count = listed
     report.sections.append(("Left out", [f"{count:,} videos that {path} lists"]))
     if not count:
         report.warnings.append(f"dataset.blocked: none of the videos is in {path}; is it the list of this data set?")

@@ -170,9 +170,12 @@ def test_an_empty_training_subset_names_those_that_exist(checked):
     assert len(report.problems) == 1 and "'trainig'" in report.problems[0] and "'training' (4)" in report.problems[0]
 
 
-def test_missing_files_are_two_problems_not_one(checked):
-    report = checked(annotations(), video_anno_path="nowhere.json", feature_path="no_folder")
-    assert len(report.problems) == 2 and "no_folder" in report.text() and "nowhere.json" in report.text()
+def test_every_missing_file_is_a_problem_of_its_own(checked):
+    report = checked(annotations(), video_anno_path="nowhere.json", video_info_path="no.csv",
+                     feature_path=["no_folder", "nor_this"])
+    assert len(report.problems) == 4
+    for name in ("nowhere.json", "no_folder", "nor_this", "no.csv"):
+        assert sum(name in problem for problem in report.problems) == 1
 
 
 def test_dirty_segments_are_counted(checked):
