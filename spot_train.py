@@ -67,7 +67,7 @@ def check(config):
     dataset = config.dataset
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
                         dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
-                        config.testing.tiou)
+                        config.testing.tiou, config.testing.class_scores)
     print(report.text())
     if report.problems:
         raise SpotError(f"{len(report.problems)} problems, listed above, would stop training; mend them first")

@@ -31,6 +31,7 @@ def number(default, low, high=math.inf):
 class Dataset:
     video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
+    blocked: str | None = None  # a list of video ids to leave out, in training and evaluation: OpenTAD's blocked.json
     feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     train_subset: str = "training"
@@ -197,8 +198,9 @@ def data_values(config):
     """The arguments of `datasets.open_data`."""
     dataset = config.dataset
     return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
-            "feature_path": plain(dataset.feature_path), "feature_pattern": dataset.feature_pattern,
-            "feat_dim": config.model.feat_dim, "class_file": dataset.class_file, "num_classes": dataset.num_classes}
+            "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
+            "feature_pattern": plain(dataset.feature_pattern), "feat_dim": config.model.feat_dim,
+            "class_file": dataset.class_file, "num_classes": dataset.num_classes}
 
 
 def grid_values(config):

@@ -5,6 +5,8 @@ import torch
 from tiny import K, T, model
 from torch import nn
 
+from spot.model import attention, dropout
+
 ARCHITECTURES = [(encoder, head) for encoder in ("conv_transformer", "attention") for head in ("pairwise", "fixed")]
 either = pytest.mark.parametrize(("encoder", "mask_head"), ARCHITECTURES)
 

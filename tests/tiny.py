@@ -14,7 +14,9 @@ CLASSES = ["jump", "run", "throw"]
 
 
 class Source:
-    """Features in a dict, with the three things that a data set asks of a `FeatureSource`."""
+    """Features in a dict, with what a data set asks of a `FeatureSource`."""
+
+    listed_missing = frozenset()
 
     def __init__(self, features):
         self.features = features
