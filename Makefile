@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage bench-eval ablation clean
+.PHONY: demo test lint coverage bench bench-eval ablation clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -24,6 +24,11 @@ DATA ?= config/sbhar.yaml config/anet.yaml
 SETTINGS ?= training.max_epoch=8
 ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
 	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
+
+# BENCH names sections and settings, such as `make bench BENCH="--step --json bench.json"`; see tools/bench.py --help.
+BENCH ?=
+bench: $(READY)  ## speed and memory of training and inference, beside what the machine can do
+	$(BIN)/python tools/bench.py $(BENCH)
 
 bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
 	$(BIN)/python tools/bench_eval.py

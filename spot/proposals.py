@@ -183,20 +183,26 @@ def _rows_of(x, index):
 
 
 @torch.no_grad()
-def run_windows(model, features, valid, batch_size):
-    """The model over (N, C, T) sequences in batches -> one dict of outputs, with "valid"."""
-    parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
-             for i in range(0, len(features), batch_size)]
+def run_windows(model, features, valid, batch_size, amp="none"):
+    """The model over (N, C, T) sequences in batches -> one dict of float32 outputs, with "valid".
+
+    amp: none, or bf16: the precision of the model alone
+    """
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
+        parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
+                 for i in range(0, len(features), batch_size)]
     merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
     return {**merged, "valid": valid}
 
 
-def detect(model, features, duration_sec, *, feature_duration_sec=None, external=None, batch_size=32, **settings):
+def detect(model, features, duration_sec, *, feature_duration_sec=None, external=None, batch_size=32,
+           amp="none", **settings):
     """Detect actions in one video or many.
 
     features: (C, T') array or a list of them; duration_sec: seconds, or a list of them (None = as long as the features
     reach, `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
     external: (K,) video-level class probabilities of another classifier, a list of them, or None
+    batch_size: sequences at once; amp: precision of the model, none (float32) or bf16
     settings: `grid`, `temporal_scale`, `stride`, `window`, `offset`, `fps` (a number, or one per video) and the fields
     of `Decoding`; what is not given comes from the run that the model was loaded from
     Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
@@ -228,7 +234,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
         size = max(batch_size // len(first_snippets), 1)
         for chunk in (members[i : i + size] for i in range(0, len(members), size)):
             windows, valid = stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
-            outputs = run_windows(model, windows.to(device), valid.to(device), batch_size)
+            outputs = run_windows(model, windows.to(device), valid.to(device), batch_size, amp)
             scores = None
             if external[chunk[0]] is not None:
                 scores = torch.as_tensor(np.stack([external[i] for i in chunk]), dtype=torch.float32, device=device)
