@@ -77,6 +77,13 @@ def test_a_row_stands_under_its_titles():
         assert line[: tool.HEADER.index(f" {name}") + len(name) + 1].endswith(text)
 
 
-def test_a_whole_training_asks_for_a_gpu(bench):
+def test_a_whole_training_runs_through(bench):
+    """One pass of the pretext stage and of training over 6 videos, detections in 4; on a CPU the GPU says nothing."""
+    read, pretext, train, detection = tool.full(bench, 6, 4, 1)
+    assert "6 videos" in read["what"] and pretext["what"].startswith("pretext: 1 ") and "4 videos" in detection["what"]
+    assert train["what"].startswith("train: 1 ") and train["note"] == "GPU utilization not available"
+
+
+def test_a_whole_training_of_any_size_asks_for_a_gpu(bench):
     with pytest.raises(tool.SpotError, match="CUDA"):
-        next(tool.full(bench, 10, 10, 1))
+        next(tool.full(bench, 10_000, 10, 1))

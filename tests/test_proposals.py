@@ -318,6 +318,25 @@ def test_videos_with_the_same_windows_go_through_together():
         np.testing.assert_allclose(found, spot.detect(net, alone, 12.0, **settings)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize(("amp", "kind"), [("none", None), ("bf16", torch.bfloat16)])
+def test_the_model_alone_may_run_in_bf16(monkeypatch, amp, kind):
+    """Under bf16 its products are rounded to 8 bits; what comes after computes in float32 and finds about the same."""
+    net, x = fresh_model().eval(), np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    seen = []
+
+    def watched(outputs, *others):
+        seen.append((torch.is_autocast_enabled("cpu"), outputs["masks"].dtype, outputs["class_logits"].dtype))
+        return detections_of(outputs, *others)
+
+    monkeypatch.setattr(proposals, "detections_of", watched)
+    hook = net.class_head.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    settings = {**SECONDS, **DECODING, "temporal_scale": 8, "min_score": 1e-4}
+    found = spot.detect(net, x, 8.0, amp=amp, **settings)[0]
+    hook.remove()
+    assert seen == [kind or torch.float32, (False, torch.float32, torch.float32)]
+    assert found[:5, 3] == pytest.approx(spot.detect(net, x, 8.0, **settings)[0][:5, 3], rel=0.1)
+
+
 def test_features_of_another_shape_are_refused():
     """(T', C) instead of (C, T'): the sentence names both."""
     with pytest.raises(spot.SpotError, match=r"shape \(12, 6\); expected \(C, T'\) with C = 6"):

@@ -485,42 +485,41 @@ def detect_once(bench, videos):
 
 def full(bench, training, evaluation, passes):
     """A whole run of the default model on a GPU: pretext stage, training, detection; C = 2048, 200 classes."""
-    if not bench.on_gpu:
-        raise SpotError(f"--full takes days on {bench.device}; it needs a CUDA GPU")
+    if not bench.on_gpu and training > 1000:
+        raise SpotError(f"--full with {training:,} videos takes days without a CUDA GPU; try --videos 100 50")
     config = settings_of(bench, False, "model.feat_dim=2048")
     labeled = round(0.1 * training)
     begin = time.perf_counter()
     trainer = random_trainer(bench, config, labeled, training - labeled)
     yield {"what": f"reading {training:,} videos", "seconds": time.perf_counter() - begin,
            "note": f"features in {trainer.labeled.bank.cache}, {trainer.unlabeled.bank.cache}"}
-    torch.cuda.reset_peak_memory_stats(bench.device)
     for stage, count in (("pretext", max(passes // 5, 1)), ("train", passes)):
         per_step = trainer.batch_size + (trainer.unlabeled_size if stage == "train" else 0)
         trainer.steps_per_epoch = -(-training // per_step)
         trainer.pretrain_epochs = trainer.epochs = count
         take = trainer.pretext_epoch if stage == "pretext" else trainer.train_epoch
         trainer.start_stage()
-        with quiet(), utilization(bench.device) as used:
+        with quiet(), utilization(bench) as used:
             seconds, _ = bench.clock(lambda take=take, count=count: [take(number) for number in range(count)])
         yield {"what": f"{stage}: {count} passes over {training:,} videos", "precision": NAMES[trainer.amp],
                "seconds": seconds, "videos/s": count * training / seconds,
-               "peak MB": torch.cuda.max_memory_allocated(bench.device) / 1e6,
+               "peak MB": peak_memory_mb(bench),
                "note": f"GPU busy {statistics.mean(used):.0f} %" if used else "GPU utilization not available"}
     seconds, _ = bench.clock(lambda: to_file(trainer.teacher.module, config, trainer.labeled.source, evaluation))
     yield {"what": f"detection in {evaluation:,} videos, file written", "precision": NAMES["none"], "seconds": seconds,
-           "videos/s": evaluation / seconds, "peak MB": torch.cuda.max_memory_allocated(bench.device) / 1e6}
+           "videos/s": evaluation / seconds, "peak MB": peak_memory_mb(bench)}
 
 
 @contextlib.contextmanager
-def utilization(device):
-    """A list that receives how busy the GPU is, in %, twice a second; it stays empty where the driver does not tell."""
+def utilization(bench):
+    """A list that receives how busy the GPU is, in %, twice a second; it stays empty where nobody tells."""
     used, done = [], threading.Event()
 
     def watch():
-        while not done.wait(0.5):
+        while bench.on_gpu and not done.wait(0.5):
             try:
-                used.append(torch.cuda.utilization(device))
-            except (ModuleNotFoundError, RuntimeError):  # torch asks NVML, which is a package of its own
+                used.append(torch.cuda.utilization(bench.device))
+            except Exception:  # torch asks NVML, whose own error types come with a package that may be missing
                 return
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -551,9 +550,14 @@ def train_from_disk(bench, videos):
                                  source=FeatureSource(path, config.model.feat_dim))
         row = measure_step(bench, trainer, trainer.batch_size + trainer.unlabeled_size)
         batches = np.array_split(np.arange(len(trainer.unlabeled)), -(-len(trainer.unlabeled) // 32))
+
+        def read_all():
+            for batch in batches:
+                trainer.unlabeled.batch(batch)
+
         resident = [resident_mb()]
         for _ in range(2):
-            reading, _ = bench.clock(lambda: [trainer.unlabeled.batch(batch) for batch in batches])
+            reading, _ = bench.clock(read_all)
             resident.append(resident_mb())
     return {**row, "peak MB": peak_memory_mb(bench),
             "note": f"file {size_mb:.0f} MB; {len(trainer.unlabeled) / reading:.0f} videos/s read; resident before, "
