@@ -7,8 +7,11 @@
 `checkpoint=` takes a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json for every video of `dataset.eval_subset`; with `features=`, which needs no annotation,
 `output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each.
+
+    torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
 
+import collections
 import contextlib
 import csv
 import itertools
@@ -19,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from spot import command_line
+from spot import command_line, distributed
 from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
@@ -63,7 +66,7 @@ def settings_of(config_path, overrides):
 
 
 def infer(config):
-    """Write the detections of every video of the evaluation subset; returns the path of detections.json."""
+    """Write the detections of every video of the evaluation subset."""
     folder = RunFolder(config.output_path)
     model = load_model(config.checkpoint or folder.path, choose_device(config.training.device))
     videos, class_names, source = open_data(**data_values(config))
@@ -75,12 +78,14 @@ def infer(config):
     fps = config.dataset.fps
     times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
     found = detect_all(model, config, class_names, source, [video.name for video in present], times)
+    if not distributed.is_first():
+        exhaust(found)
+        return
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
                          {**facts_of(config), "missing_features": missing})
-    return folder.detections
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,25 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
               "nothing is detected in them", file=sys.stderr)
-    for start in tqdm(range(0, len(names), size), desc="inference", unit="batch", disable=None):
+
+    def detect_batch(start):
         batch, known = names[start : start + size], times[start : start + size]
         found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
                        feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
                        batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
                        if external else None, **settings)
-        yield from ((name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True))
+        return [(name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True)]
+
+    # Whole batches are shared out: what is computed, to the last digit, does not depend on the number of processes.
+    starts = range(0, len(names), size)
+    for batch in tqdm(distributed.shared_out(detect_batch, starts), total=len(starts), desc="inference", unit="batch",
+                      disable=None):
+        yield from batch
+
+
+def exhaust(found):
+    """Do this process' share of `detect_all`; what is found, the first process writes."""
+    collections.deque(found, 0)
 
 
 def facts_of(config):
@@ -144,7 +161,7 @@ def write_detections(path, found, total, facts, takers=()):
 
 
 def infer_own(config, plot):
-    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; returns the folder."""
+    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures."""
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
     class_names = own_class_names(model, config)
     check_fit(model, config, class_names)
@@ -160,6 +177,9 @@ def infer_own(config, plot):
     changes = {key: config[key] for key in ("stride", "window") if config[key] is not None}
     times = own_times(config, source, names)
     found = detect_all(model, config, class_names, source, names, times, **changes)
+    if not distributed.is_first():
+        exhaust(found)
+        return
     folder = Path(config.output_path) / "own"
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
@@ -173,7 +193,6 @@ def infer_own(config, plot):
                 draw_video(folder / "timelines" / f"{name}.png", model, grid, source.read(name), one, class_names,
                            kept[name], config.testing.batch_size)
             print(f"pictures: {folder / 'timelines'}")
-    return folder
 
 
 def own_class_names(model, config):
@@ -308,4 +327,4 @@ def check_fit(model, config, class_names):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    distributed.run(main)
