@@ -53,7 +53,7 @@ def own_device(device):
     """`device`, as this process may use it: with several processes, each has a GPU of its own."""
     if device.type != "cuda" or world_size() == 1:
         return device
-    local, present = int(os.environ.get("LOCAL_RANK", rank())), torch.cuda.device_count()
+    local, present = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if device.index is not None:
         raise SpotError(f"training.device={device} is one GPU for {world_size()} processes; use auto or cuda, by which "
                         "each has its own")
