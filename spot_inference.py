@@ -109,6 +109,10 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
               "nothing is detected in them", file=sys.stderr)
+    # Another machine may not have other videos, nor an older checkpoint of the same model.
+    distributed.refuse_different({"videos": names, "settings": settings,
+                                  "model sizes": {name: tuple(x.shape) for name, x in model.state_dict().items()}})
+    distributed.copy_from_first(model)
 
     def detect_batch(start):
         batch, known = names[start : start + size], times[start : start + size]

@@ -106,7 +106,7 @@ def train(config):
     labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
     unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
     report_data(labeled_data, unlabeled_data, held_out, class_names)
-    refuse_different(config, labeled_data, unlabeled_data)
+    require_the_same(config, class_names, labeled_data, unlabeled_data)
 
     # Model.
     torch.manual_seed(config.training.random_seed)
@@ -223,11 +223,12 @@ def split(training, names, holdout, seed):
     return [labeled[i] for i in sorted(order[count:])], held_out, unlabeled
 
 
-def refuse_different(config, labeled, unlabeled):
+def require_the_same(config, class_names, labeled, unlabeled):
     """SpotError where the processes would not train the same: other settings, or other files on another machine."""
     learning = ("dataset", "model", "training", "augment", "pretext", "semi", "loss")
     paths = {key for key in config.dataset if key.endswith(("_path", "_file"))}
-    facts = {"settings": [(key, value) for section in learning for key, value in plain(config[section]).items()
+    facts = {"classes": class_names,
+             "settings": [(key, value) for section in learning for key, value in plain(config[section]).items()
                           if key not in paths]}
     for kind, data in (("labeled videos", labeled), ("unlabeled videos", unlabeled)):
         facts[kind] = data and [(video.name, int(length)) for video, length

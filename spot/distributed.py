@@ -259,17 +259,26 @@ class _Ending:
         self.over.set()
         sys.stdout.flush()
         if self.code is None and code == 0:
-            dist.destroy_process_group()
+            self._part()
             return
         if is_first() or self.speaker:  # the first process may hold the store: the others still look into it
             time.sleep(3 * LOOK_SECONDS)
         os._exit(code if self.code is None else self.code)  # an orderly end would wait for messages that never come
 
+    def _part(self):
+        """An orderly end: the first process, which may hold the store, goes last."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        there = self.store.add(f"{self.word}/done", 1)
+        while is_first() and there < world_size() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            there = self.store.add(f"{self.word}/done", 0)
+        dist.destroy_process_group()
+
     def _watch(self):
         while not self.over.wait(LOOK_SECONDS):
             try:
                 code = int(self.store.get(self.word).split()[0]) if self.store.check([self.word]) else None
-            except RuntimeError:  # the first process was killed, or is through already and this one nearly so
+            except RuntimeError:  # the store is gone: the first process was killed
                 code = 1
             # After Ctrl-C, which reaches all, inference still closes its file.
             if code is None or self.speaker or self.over.wait(0 if code == 2 else GRACE_SECONDS):

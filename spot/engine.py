@@ -169,8 +169,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * share
             # The step alone decides dropout and augmentation: a resumed run draws what an uninterrupted one would.
+            # Only each of several processes, which have other sequences, draws for itself.
             stage_seed = self.seed * 2 + (stage == "train")
-            # So does the process, because each has other sequences.
             step_seed = stage_seed * 1_000_003 + step + (distributed.rank() << 40)
             torch.manual_seed(step_seed)
             generator = torch.Generator().manual_seed(step_seed)

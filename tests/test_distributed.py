@@ -37,7 +37,9 @@ def together(body, folder, *arguments, count=2):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["spot_train"])
+    # What takes long to import, so that it is done once.
+    processes.set_forkserver_preload(["spot_train", "spot_inference", "eval", "pytest", "torch._dynamo",
+                                      "tensorboard.backend.event_processing.event_accumulator"])
     workers = [processes.Process(target=work, args=(number, count, port, folder, body, arguments))
                for number in range(count)]
     for worker in workers:
