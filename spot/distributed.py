@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -240,49 +241,56 @@ class _Ending:
         # A connection of its own, because the other one may be in use by who waits.
         self.store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False,
                                    wait_for_workers=False)
-        self.word = f"spot/ends/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-        self.code, self.over, self.speaker = None, threading.Event(), False
+        self.word = f"spot/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/"
+        self.rank, self.size = rank(), world_size()
+        self.code, self.over = None, threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def claim(self, code):
         """Is this the first process that ends early?  All end with the code of that one."""
-        try:
-            said = self.store.compare_set(self.word, "", f"{code} {rank()}").decode()
-        except RuntimeError:  # the store is gone, and with it the others
-            said = f"{code} {rank()}"
-        code, speaker = map(int, said.split())
-        self.code, self.speaker = code, speaker == rank()
-        return self.speaker
+        said = f"{code} {self.rank}"
+        with contextlib.suppress(RuntimeError):  # the store is gone, and with it the others
+            said = self.store.compare_set(self.word, "", said).decode()
+        self.code, speaker = map(int, said.split())
+        return speaker == self.rank
 
     def leave(self, code):
         """End this process, as the others do where one of them ended early."""
         self.over.set()
         sys.stdout.flush()
         if self.code is None and code == 0:
-            self._part()
+            self._meet("done", GRACE_SECONDS if self.rank == 0 else 0)
+            dist.destroy_process_group()
             return
-        if is_first() or self.speaker:  # the first process may hold the store: the others still look into it
-            time.sleep(3 * LOOK_SECONDS)
-        os._exit(code if self.code is None else self.code)  # an orderly end would wait for messages that never come
-
-    def _part(self):
-        """An orderly end: the first process, which may hold the store, goes last."""
-        deadline = time.monotonic() + GRACE_SECONDS
-        there = self.store.add(f"{self.word}/done", 1)
-        while is_first() and there < world_size() and time.monotonic() < deadline:
-            time.sleep(0.02)
-            there = self.store.add(f"{self.word}/done", 0)
-        dist.destroy_process_group()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, as soon as one has ended
+        self._end_early(code if self.code is None else self.code)
 
     def _watch(self):
         while not self.over.wait(LOOK_SECONDS):
             try:
-                code = int(self.store.get(self.word).split()[0]) if self.store.check([self.word]) else None
+                if not self.store.check([self.word]):
+                    continue
+                code, speaker = map(int, self.store.get(self.word).split())
             except RuntimeError:  # the store is gone: the first process was killed
-                code = 1
-            # After Ctrl-C, which reaches all, inference still closes its file.
-            if code is None or self.speaker or self.over.wait(0 if code == 2 else GRACE_SECONDS):
-                continue
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-            os._exit(code)
+                code, speaker = 1, None
+            # Who speaks has yet to say why. After Ctrl-C, which reaches all, inference still closes its file.
+            if speaker != self.rank and not self.over.wait(0 if code == 2 else GRACE_SECONDS):
+                self._end_early(code)
+
+    def _end_early(self, code):
+        """End at once: an orderly end would wait for messages that never come."""
+        self._meet("ends", 4 * LOOK_SECONDS)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+
+    def _meet(self, where, seconds):
+        """Wait, `seconds` at most, until all processes are here; the first, which may hold the store, leaves last."""
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"{self.word}{where}{self.rank}", "")
+            everybody = [f"{self.word}{where}{number}" for number in range(self.size)]
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not self.store.check(everybody):
+                time.sleep(0.02)
+        if self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            time.sleep(LOOK_SECONDS)
