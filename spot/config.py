@@ -66,7 +66,7 @@ class Training:
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
-    max_epoch: int = number(24, 0)
+    max_epoch: int = number(32, 0)
     learning_rate: float = number(5e-4, 0)
     weight_decay: float = number(0.05, 0)
     optimizer: str = choice("adamw", "adam")
