@@ -25,6 +25,7 @@ class RunFolder:
         self.log, self.events = self.path / "log.jsonl", self.path / "tensorboard"
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
+        self.timelines = self.path / "timelines"
 
     def refuse_another_run(self):
         """SpotError where the folder holds a run already."""

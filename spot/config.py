@@ -31,6 +31,7 @@ def number(default, low, high=math.inf):
 class Dataset:
     video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
+    blocked: str | None = None  # a list of video ids to leave out, in training and evaluation: OpenTAD's blocked.json
     feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     train_subset: str = "training"
@@ -65,7 +66,7 @@ class Training:
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
-    max_epoch: int = number(24, 0)
+    max_epoch: int = number(32, 0)
     learning_rate: float = number(5e-4, 0)
     weight_decay: float = number(0.05, 0)
     optimizer: str = choice("adamw", "adam")
@@ -73,7 +74,7 @@ class Training:
     random_seed: int = number(0, 0)
     holdout: float = number(0.0, 0, 0.9)  # share of labeled videos kept out to watch mAP; 0: fixed schedule
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    amp: str = choice("none", "bf16")  # precision of the forward pass
+    amp: str = choice("auto", "none", "bf16")  # precision of a step; auto: bf16 where device or processor has it
     cache: str = choice("auto", "device", "memory", "disk")  # where features wait
     resume: str | None = None  # auto: continue from last.pt
     pretrained: str | None = None  # a checkpoint that replaces the pretext stage
@@ -106,7 +107,7 @@ class Semi:
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(1.0, 0)  # of the unlabeled losses
-    rounds: int = number(2, 0)  # the ema teacher labels as it was when its round began; 0: as it is at each step
+    rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
@@ -197,8 +198,9 @@ def data_values(config):
     """The arguments of `datasets.open_data`."""
     dataset = config.dataset
     return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
-            "feature_path": plain(dataset.feature_path), "feature_pattern": dataset.feature_pattern,
-            "feat_dim": config.model.feat_dim, "class_file": dataset.class_file, "num_classes": dataset.num_classes}
+            "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
+            "feature_pattern": plain(dataset.feature_pattern), "feat_dim": config.model.feat_dim,
+            "class_file": dataset.class_file, "num_classes": dataset.num_classes}
 
 
 def grid_values(config):

@@ -17,7 +17,7 @@ Where the kits leave something open or differ, here
 - ties, of scores and of tIoU, go to what stands first in the file. The kits sort by an unstable sort.
 - every video of the subset counts. A detection in a video that is not among them is wrong, as in the official kit
   (OpenTAD and ActionFormer only ever feed videos that are). Where the official kit blocks videos, it drops their
-  detections too: so does `thumos_variant`.
+  detections too: so do `blocked` and `thumos_variant`.
 - a label without a segment in the subset has no AP; its detections are counted and left out. OpenTAD and
   ActionFormer do the same, the official kit ends with an error.
 - a class without a detection has AP 0, as in the official kit.
@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spot.annotations import Video, read_annotations
+from spot.annotations import Video, match_name, read_annotations
 from spot.detections import Predictions, read_predictions
 from spot.files import SpotError
 
@@ -87,6 +87,7 @@ class Evaluation:
     whole_video_mAP (R,), whole_video_average_mAP: the baseline of `whole_video`, None where durations are missing
     num_predictions: detections in the file; num_unknown_videos, num_unknown_video_predictions: of videos that are not
     in the subset (they count as wrong); unknown_labels: {label: detections} (left out)
+    num_left_out_videos: videos of the subset that `blocked` or `thumos_variant` leaves out, with their detections
     num_toggled_ids: video ids that matched only after a leading `v_` was removed or added
     matches: (R, P) the segment that each detection took, -1 none; counted: (R, P) False where a detection is left out
     """
@@ -98,6 +99,7 @@ class Evaluation:
     num_videos: int
     num_segments: int
     num_predictions: int
+    num_left_out_videos: int
     num_unknown_videos: int
     num_unknown_video_predictions: int
     unknown_labels: dict
@@ -134,7 +136,7 @@ class Evaluation:
 
 
 def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIVITYNET_TIOU, *, protocol="activitynet",
-                        drop_duplicates=False, thumos_variant=None, lenient=False, info_path=None):
+                        drop_duplicates=False, thumos_variant=None, lenient=False, info_path=None, blocked=()):
     """Mean average precision of the detections on every video of `subset`.
 
     ground_truth:    a path or dict of any format that `spot.annotations` reads (info_path: its video_info csv), or
@@ -146,6 +148,7 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     protocol, drop_duplicates: see the module
     thumos_variant:  210, 211 or 212 videos of the THUMOS14 test set, None: all
     lenient:         drop and count broken detections instead of raising SpotError
+    blocked:         ids of videos that are left out, with their detections
     Returns an `Evaluation`.
     """
     thresholds = check_thresholds(tiou_thresholds)
@@ -155,7 +158,8 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
         predictions = read_predictions(predictions, lenient)
     if not (isinstance(ground_truth, list) and all(isinstance(video, Video) for video in ground_truth)):
         ground_truth = read_annotations(ground_truth, info_path=info_path)
-    videos, blocked = choose_videos(ground_truth, subset, thumos_variant)
+    videos, blocked = choose_videos(ground_truth, subset, thumos_variant, blocked)
+    num_left_out = sum(video.subset == subset.lower() for video in ground_truth) - len(videos)
     scene, counts = build_scene(videos, predictions, blocked, drop_duplicates)
     ap, matches, counted = score_scene(scene, thresholds, protocol)
     baseline = whole_video(scene)
@@ -163,7 +167,8 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     return Evaluation(
         classes=scene.classes, tiou_thresholds=thresholds, ap=ap, whole_video_mAP=baseline_mAP,
         num_videos=scene.num_videos, num_segments=len(scene.gt_sec), num_predictions=len(predictions.scores),
-        protocol=protocol, predictions=predictions, scene=scene, matches=matches, counted=counted, **counts,
+        num_left_out_videos=num_left_out, protocol=protocol, predictions=predictions, scene=scene, matches=matches,
+        counted=counted, **counts,
     )
 
 
@@ -187,18 +192,23 @@ def check_thresholds(tiou_thresholds):
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 
-def choose_videos(videos, subset, thumos_variant=None):
-    """The videos of `subset`, and the set of names that `thumos_variant` blocks."""
+def choose_videos(videos, subset, thumos_variant=None, blocked=()):
+    """The videos of `subset` that count, and the ids that `blocked` and `thumos_variant` leave out.
+
+    The latter are with and without `v_`, as predictions may have them.
+    """
     chosen = [video for video in videos if video.subset == subset.lower()]
     if not chosen:
         names = ", ".join(sorted({video.subset or "(none)" for video in videos})) or "no video at all"
         raise SpotError(f"the ground truth has no video of subset {subset!r}; it holds {names}")
-    if thumos_variant is None:
-        return chosen, set()
-    if thumos_variant not in THUMOS_VARIANTS:
+    if thumos_variant not in (None, *THUMOS_VARIANTS):
         raise SpotError(f"THUMOS14 variant {thumos_variant} is unknown; choose 210, 211 or 212")
-    blocked = {f"video_test_{number}" for number in THUMOS_VARIANTS[thumos_variant]}
-    return [video for video in chosen if video.name not in blocked], blocked
+    known = {video.name for video in chosen}
+    left_out = {match_name(video_id, known) or video_id for video_id in blocked}
+    left_out |= {f"video_test_{number}" for number in THUMOS_VARIANTS.get(thumos_variant, ())}
+    kept = [video for video in chosen if video.name not in left_out]
+    left_out |= {f"v_{name}" for name in left_out} | {name.removeprefix("v_") for name in left_out}
+    return kept, left_out
 
 
 def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 TEMPORARY = ".unfinished-"  # how the names of files begin that are being written
@@ -154,10 +155,21 @@ def streamed_results(path, facts):
         raise stopped
 
 
-def read_json(path):
-    """Read a JSON file whole; a missing or broken one raises SpotError with the path and the place of the fault."""
+def read_json(path, repeated=None):
+    """Read a JSON file whole; a missing or broken one raises SpotError with the path and the place of the fault.
+
+    repeated: a list that takes the keys that stand twice in one object, of which Python keeps the last without a word
+    """
+
+    def dict_of(pairs):
+        entry = dict(pairs)
+        if len(entry) < len(pairs):
+            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return entry
+
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=None if repeated is None else dict_of)
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
