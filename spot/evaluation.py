@@ -71,6 +71,7 @@ class Scene:
 
     @property
     def num_videos(self):
+        """V, the videos of the ground truth."""
         return len(self.durations_sec)
 
     @property
@@ -113,14 +114,17 @@ class Evaluation:
 
     @property
     def mAP(self):
+        """(R,) mean of `ap` over the classes."""
         return self.ap.mean(axis=0)
 
     @property
     def average_mAP(self):
+        """Mean of `ap` over classes and thresholds."""
         return float(self.ap.mean())
 
     @property
     def whole_video_average_mAP(self):
+        """Mean of `whole_video_mAP`, None where that is."""
         return None if self.whole_video_mAP is None else float(self.whole_video_mAP.mean())
 
     @property
@@ -149,7 +153,7 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     thumos_variant:  210, 211 or 212 videos of the THUMOS14 test set, None: all
     lenient:         drop and count broken detections instead of raising SpotError
     blocked:         ids of videos that are left out, with their detections
-    Returns an `Evaluation`.
+    Returns an `Evaluation`. Raises SpotError for a broken file or detection, and where there is nothing to measure.
     """
     thresholds = check_thresholds(tiou_thresholds)
     if protocol not in PROTOCOLS:
@@ -173,7 +177,7 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
 
 
 def parse_thresholds(text):
-    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95; a single number is one threshold."""
+    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95 (R,); a single number is one. SpotError for anything else."""
     try:
         first, last, count = text.split(":") if ":" in text else (text, text, 1)
         return np.linspace(float(first), float(last), int(count))
@@ -195,7 +199,7 @@ def check_thresholds(tiou_thresholds):
 def choose_videos(videos, subset, thumos_variant=None, blocked=()):
     """The videos of `subset` that count, and the ids that `blocked` and `thumos_variant` leave out.
 
-    The latter are with and without `v_`, as predictions may have them.
+    The latter are with and without `v_`, as predictions may have them. SpotError where the subset has no video.
     """
     chosen = [video for video in videos if video.subset == subset.lower()]
     if not chosen:
@@ -214,8 +218,9 @@ def choose_videos(videos, subset, thumos_variant=None, blocked=()):
 def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False):
     """Arrays of the ground truth `videos` and their detections.
 
-    blocked: names of videos whose detections are dropped too
-    Returns the `Scene` and the counts of an `Evaluation`.
+    predictions: `Predictions`; blocked: names of videos whose detections are dropped too
+    drop_duplicates: the rule of OpenTAD and ActionFormer, see the module
+    Returns the `Scene` and the counts of an `Evaluation`. SpotError where the videos have no segment.
     """
     num_segments = sum(len(video.labels) for video in videos)
     if drop_duplicates:
@@ -293,7 +298,10 @@ def _match_ids(gt_names, predicted_ids):
 
 
 def score_scene(scene, thresholds, protocol="activitynet"):
-    """AP (K, R), matches (R, P) and counted (R, P) of a scene; see `Evaluation`."""
+    """AP (K, R), matches (R, P) and counted (R, P) of a scene; see `Evaluation`.
+
+    thresholds: (R,) tIoU array; protocol: one of PROTOCOLS
+    """
     num_detections, num_segments = len(scene.scores), len(scene.gt_sec)
     counted = np.ones((len(thresholds), num_detections), bool)
     detection, segment, tiou = class_pairs(scene, thresholds.min())
@@ -350,6 +358,7 @@ def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
     """Choosers, in the order of their index, take the free target of highest tIoU >= threshold each.
 
     chooser, target, tiou: (M,) the pairs that may match; a tie of tIoU goes to the lower target
+    thresholds: (R,); num_choosers, num_targets: how many there are, also without a pair
     Returns (R, num_choosers) the target taken at each threshold, -1 none.
 
     All groups run at once. Every target prefers the chooser that comes first, so taking turns gives the one stable
