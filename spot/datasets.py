@@ -122,7 +122,7 @@ class GridSettings:
     fps: float | None = None
 
     def of(self, video, num_snippets):
-        """The SnippetGrid of an annotated video with `num_snippets` feature rows."""
+        """The SnippetGrid of an annotated video with `num_snippets` feature rows; SpotError as in `at`."""
         try:
             return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps)
         except SpotError as error:

@@ -62,7 +62,10 @@ class PretextTasks:
 
 
 def make_teacher(model, decay):
-    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n))."""
+    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n)).
+
+    model: any module; decay: 0..1, the share that is kept per update; n: updates so far. Returns an AveragedModel.
+    """
 
     def average(teacher_values, student_values, updates):
         kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
