@@ -68,7 +68,7 @@ class Model:
 class Training:
     """Steps, schedule, device, and what a run begins from."""
 
-    batch_size: int = number(16, 1)  # labeled videos per step
+    batch_size: int = number(16, 1)  # labeled videos per step, of each process
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
