@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spot.annotations import read_annotations
+from spot.annotations import matching_files, read_annotations, read_video_ids
 from spot.command_line import Parser, parse, run
 from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, parse_thresholds, threshold_key
 from spot.files import SpotError, write_json
@@ -30,6 +30,7 @@ class Job:
 
     ground_truth: str
     info_path: str | None
+    blocked: str | None
     predictions: Path
     subset: str
     tiou: str
@@ -61,7 +62,8 @@ def main(argv=None):
         from spot.plots import write_report  # matplotlib, only where pictures are wanted
 
         page = write_report(arguments.report, result, title=f"{job.predictions}, subset {job.subset}",
-                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes))
+                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes),
+                            timelines=sorted((job.predictions.parent / "timelines").glob("*.png")))
         print(f"report: {page}")
     if job.output:
         write_json(job.output, metrics, indent=1)
@@ -73,6 +75,8 @@ def make_parser():
     parser.add_argument("--config", help=f"settings of the run (default: its own config.yaml, else {DEFAULT_CONFIG})")
     parser.add_argument("--ground-truth", metavar="FILE", help="annotations; with it no config is read")
     parser.add_argument("--video-info", metavar="CSV", help="their video_info table (flat BMN / SPOT annotations)")
+    parser.add_argument("--blocked", metavar="FILE", help="leave out the videos of this list, such as OpenTAD's "
+                        "blocked.json, with their detections (default: dataset.blocked, or none)")
     parser.add_argument("--predictions", metavar="FILE", help="detections (default: OUTPUT_PATH/detections.json)")
     parser.add_argument("--subset", help="subset of the ground truth (default: dataset.eval_subset, or validation)")
     parser.add_argument("--tiou", metavar="FIRST:LAST:COUNT", help="tIoU thresholds, such as 0.5:0.95:10")
@@ -106,7 +110,8 @@ def job_from_files(arguments):
     if not (arguments.predictions or arguments.compare):
         raise SpotError("--ground-truth needs --predictions FILE or --compare A.json B.json")
     return Job(
-        arguments.ground_truth, arguments.video_info, Path(arguments.predictions or arguments.compare[0]),
+        arguments.ground_truth, arguments.video_info, arguments.blocked,
+        Path(arguments.predictions or arguments.compare[0]),
         arguments.subset or "validation", arguments.tiou or DEFAULT_TIOU[arguments.protocol],
         Path(arguments.output) if arguments.output else None, labeled_file=None,
     )
@@ -120,13 +125,13 @@ def job_from_config(arguments):
     if not arguments.compare and not predictions.is_file():
         raise SpotError(f"{predictions}: is missing; run spot_inference.py first, or name another run by "
                         "output_path=FOLDER, or another file by --predictions")
-    for key in ("video_anno_path", "video_info_path"):
-        if data[key] is not None and not Path(data[key]).is_file():
+    for key in ("video_anno_path", "video_info_path", "blocked"):
+        if data[key] is not None and not all(path.is_file() for path in matching_files(data[key])):
             raise SpotError(f"dataset.{key}: {data[key]} is missing; name the file by dataset.{key}=PATH")
     labeled_file = folder / "labeled.txt"
     return Job(
-        data.video_anno_path, arguments.video_info or data.video_info_path, predictions,
-        arguments.subset or data.eval_subset, arguments.tiou or config.testing.tiou,
+        data.video_anno_path, arguments.video_info or data.video_info_path, arguments.blocked or data.blocked,
+        predictions, arguments.subset or data.eval_subset, arguments.tiou or config.testing.tiou,
         Path(arguments.output or folder / "metrics.json"), labeled_file if labeled_file.is_file() else None,
     )
 
@@ -147,6 +152,7 @@ def evaluate(job, arguments, videos, predictions):
     return evaluate_detections(
         videos, predictions, job.subset, parse_thresholds(job.tiou), protocol=arguments.protocol,
         drop_duplicates=arguments.drop_duplicates, thumos_variant=arguments.thumos_variant, lenient=arguments.lenient,
+        blocked=read_video_ids(job.blocked) if job.blocked else (),
     )
 
 
@@ -187,6 +193,7 @@ def metrics_of(result, subset, unlabeled):
         "class_scores": result.predictions.class_scores,
         "partial": result.predictions.partial,
         "num_missing_features": result.num_missing_features,
+        "num_left_out_videos": result.num_left_out_videos,
         "num_unknown_videos": result.num_unknown_videos,
         "num_unknown_video_predictions": result.num_unknown_video_predictions,
         "unknown_labels": result.unknown_labels,
@@ -207,7 +214,7 @@ def print_result(result, job, arguments, unlabeled):
     print(f"videos without features: {'not recorded' if missing is None else f'{missing:,}'}")
     print("classes and scores: "
           + (f"with an EXTERNAL video classifier, {class_scores}" if class_scores else "the detector's own"))
-    for note in notes_of(result, arguments, unlabeled):
+    for note in notes_of(result, job, arguments, unlabeled):
         print(note)
     print()
     print_row("tIoU", [threshold_key(threshold) for threshold in result.tiou_thresholds], "average")
@@ -217,10 +224,13 @@ def print_result(result, job, arguments, unlabeled):
           + ("not available (no durations)" if baseline is None else f"{100 * baseline:.2f}"))
 
 
-def notes_of(result, arguments, unlabeled):
+def notes_of(result, job, arguments, unlabeled):
     """One sentence for each thing that is not as plain as it should be."""
     if result.predictions.partial:
         yield PARTIAL
+    if result.num_left_out_videos or job.blocked:
+        reason = " and ".join(filter(None, [job.blocked, arguments.thumos_variant and "the THUMOS14 variant"]))
+        yield f"{result.num_left_out_videos:,} videos of the subset and their detections are left out by {reason}"
     if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
         yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
     if result.num_toggled_ids:

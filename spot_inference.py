@@ -1,12 +1,13 @@
 """Detect actions with a trained model.
 
-    python spot_inference.py checkpoint=runs/anet [section.key=value ...]
+    python spot_inference.py checkpoint=runs/anet [section.key=value ...] [--plot]
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
     python spot_inference.py checkpoint=runs/anet features=FILE_OR_FOLDER [fps=.. stride=.. window=..] [--plot]
 
 `checkpoint=` takes a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
-`output_path`/detections.json for every video of `dataset.eval_subset`; with `features=`, which needs no annotation,
-`output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each.
+`output_path`/detections.json for every video of `dataset.eval_subset`, and with --plot a picture of a few of them,
+which `eval.py --report` shows; with `features=`, which needs no annotation, `output_path`/own/detections.json and .csv
+for every video there, and with --plot a picture of each.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
@@ -24,32 +25,33 @@ from tqdm import tqdm
 
 from spot import command_line, distributed
 from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
+from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
 from spot.datasets import GridSettings, choose_device, open_data, videos_of_subset, with_features
 from spot.features import FeatureSource
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, streamed_results
-from spot.losses import class_probabilities
+from spot.losses import class_probabilities, foreground
 from spot.proposals import detect, run_windows, stack_windows, to_results
 from spot.segments import window_starts
 
 DEFAULT_CONFIG = "config/anet.yaml"
+NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
 
 
 def main(argv=None):
     parser = command_line.Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", help="settings file, needed only with a published checkpoint")
-    parser.add_argument("--plot", action="store_true", help="with features=: draw every video, own/timelines/VIDEO.png")
+    parser.add_argument("--plot", action="store_true", help="draw what the model sees, timelines/VIDEO.png: "
+                        f"{NUM_PICTURES} videos of the subset, or all of features=")
     arguments = command_line.parse(parser, argv)
     config = settings_of(arguments.config, arguments.overrides)
     if config.features is not None:
         infer_own(config, arguments.plot)
         return
     refuse_own_video_keys(config, "belongs to features=, which is not given")
-    if arguments.plot:
-        raise SpotError("--plot draws the videos of features=; for the evaluation subset use eval.py --report DIR")
-    infer(config)
+    infer(config, arguments.plot)
 
 
 def settings_of(config_path, overrides):
@@ -65,8 +67,11 @@ def settings_of(config_path, overrides):
     return load_config(own, overrides)
 
 
-def infer(config):
-    """Write the detections of every video of the evaluation subset."""
+def infer(config, plot=False):
+    """Write the detections of every video of the evaluation subset.
+
+    plot: draw a few of them too, as `timelines/VIDEO.png` in the run folder
+    """
     folder = RunFolder(config.output_path)
     model = load_model(config.checkpoint or folder.path, choose_device(config.training.device))
     videos, class_names, source = open_data(**data_values(config))
@@ -81,11 +86,20 @@ def infer(config):
     if not distributed.is_first():
         exhaust(found)
         return
+    step = max(len(present) // NUM_PICTURES, 1)
+    shown = list(zip(present, times, strict=True))[::step][:NUM_PICTURES] if plot else []
+    kept = {video.name: [] for video, _ in shown}
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
-                         {**facts_of(config), "missing_features": missing})
+                         {**facts_of(config), "missing_features": missing},
+                         [lambda name, entries: kept.update({name: entries} if name in kept else {})])
+        if plot:
+            videos_to_draw = [(video.name, known, kept[video.name], (video.segments_sec, video.labels))
+                              for video, known in shown]
+            draw_videos(folder.timelines, model, GridSettings(**grid_values(config)), source, class_names,
+                        videos_to_draw, config.testing.batch_size)
 
 
 @dataclass(frozen=True)
@@ -192,11 +206,9 @@ def infer_own(config, plot):
             write_detections(folder / "detections.json", found, len(names), facts_of(config), takers)
         print(f"the same as a table: {folder / 'detections.csv'}")
         if plot:
-            grid = GridSettings(**{**grid_values(config), **changes})
-            for name, one in zip(tqdm(names, desc="pictures", unit="video", disable=None), times, strict=True):
-                draw_video(folder / "timelines" / f"{name}.png", model, grid, source.read(name), one, class_names,
-                           kept[name], config.testing.batch_size)
-            print(f"pictures: {folder / 'timelines'}")
+            videos_to_draw = [(name, known, kept[name], None) for name, known in zip(names, times, strict=True)]
+            draw_videos(folder / "timelines", model, GridSettings(**{**grid_values(config), **changes}), source,
+                        class_names, videos_to_draw, config.testing.batch_size)
 
 
 def own_class_names(model, config):
@@ -275,29 +287,37 @@ def table_of(path):
         raise
 
 
-def draw_video(path, model, grid, features, times, class_names, entries, batch_size):
-    """A picture of what the model saw in one video, (C, T') features, and of its detections."""
+def draw_videos(folder, model, grid, source, class_names, videos, batch_size):
+    """Pictures of what the model saw in some videos, FOLDER/VIDEO.png, with their detections.
+
+    videos: a list of (name, Times, entries of detections.json, None or the true (segments_sec, labels))
+    """
     from spot.plots import save_video_picture  # matplotlib, only where pictures are wanted
 
-    fitted = grid.fit(features)
-    snippet_grid = grid.at(fitted.shape[1], times.duration_sec, times.feature_duration_sec, times.fps)
-    first, probabilities, masks = model_view(model, fitted, grid.temporal_scale, batch_size)
-    save_video_picture(
-        path, class_names, snippet_grid.to_sec(np.arange(snippet_grid.length + 1)), first, probabilities, masks,
-        title=path.stem, segments_sec=[entry["segment"] for entry in entries],
-        labels=[entry["label"] for entry in entries], scores=[entry["score"] for entry in entries])
+    for name, times, entries, truth in tqdm(videos, desc="pictures", unit="video", disable=None):
+        fitted = grid.fit(source.read(name))
+        snippet_grid = grid.at(fitted.shape[1], times.duration_sec, times.feature_duration_sec, times.fps)
+        view = model_view(model, fitted, grid.temporal_scale, batch_size)
+        save_video_picture(
+            Path(folder) / f"{name}.png", class_names, snippet_grid.to_sec(np.arange(snippet_grid.length + 1)), *view,
+            title=name, segments_sec=[entry["segment"] for entry in entries], ground_truth=truth,
+            labels=[entry["label"] for entry in entries], scores=[entry["score"] for entry in entries])
+    print(f"pictures: {folder}")
 
 
 def model_view(model, features, num_snippets, batch_size):
     """Outputs of the model over one fitted video (C, T'), in W windows.
 
-    Returns first snippets (W,), class probabilities (W, K+1, T) with background last, and masks (W, T, T), as numpy.
+    Returns first snippets (W,), class probabilities (W, K+1, T) with background last, masks (W, T, T), and the easy and
+    hard snippets {kind: (W, T) bool}, as numpy.
     """
     first = np.array(window_starts(features.shape[1], num_snippets))
     windows, valid = (x.to(next(model.parameters()).device) for x in stack_windows([features], first, num_snippets))
     outputs = run_windows(model, windows, valid, batch_size)
     probabilities = class_probabilities(outputs["class_logits"], model.class_activation)
-    return first, probabilities.cpu().numpy(), outputs["masks"].cpu().numpy()
+    mined = mine_snippets(foreground(probabilities), outputs["masks"], valid)
+    return (first, probabilities.cpu().numpy(), outputs["masks"].cpu().numpy(),
+            {kind: member.cpu().numpy() for kind, member in mined.items()})
 
 
 def open_class_scores(path, class_names):

@@ -32,6 +32,7 @@ from spot.datasets import (
     GridSettings,
     SnippetDataset,
     choose_device,
+    choose_precision,
     feature_statistics,
     open_data,
     videos_of_subset,
@@ -70,7 +71,7 @@ def check(config):
     dataset = config.dataset
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
                         dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
-                        config.testing.tiou)
+                        config.testing.tiou, config.testing.class_scores)
     print(report.text())
     if report.problems:
         raise SpotError(f"{len(report.problems)} problems, listed above, would stop training; mend them first")
@@ -203,7 +204,8 @@ def make_trainer(config, model, labeled, unlabeled):
         batch_size=training.batch_size, unlabeled_ratio=training.unlabeled_ratio,
         steps_per_epoch=training.steps_per_epoch, pretrain_epochs=training.pretrain_epoch, epochs=training.max_epoch,
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
-        schedule=training.schedule, seed=training.random_seed, amp=training.amp,
+        schedule=training.schedule, seed=training.random_seed,
+        amp=choose_precision(training.amp, next(model.parameters()).device),
         change_speed=config.dataset.grid == "resize")
 
 

@@ -1,15 +1,15 @@
 """Annotation files of the field -> one list of `Video`; the labeled / unlabeled split. No torch."""
 
+import csv
 import glob
+import itertools
 import math
 import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 
 from spot.files import SpotError, read_json
 
@@ -75,7 +75,12 @@ class Video:
     label_ids: tuple[int, ...] | None = None
 
 
-def read_annotations(source, info_path=None):
+def strictly(function, *arguments):
+    """Call the function. `spot.data_check` gives readers another `attempt`: it notes a SpotError and returns None."""
+    return function(*arguments)
+
+
+def read_annotations(source, info_path=None, attempt=strictly):
     """Read every annotation of `source` into a list of `Video`, in file order.
 
     source:    a path, a pattern such as `*_Annotation.csv` (its files are read one after the other), or parsed JSON.
@@ -85,37 +90,56 @@ def read_annotations(source, info_path=None):
                CSV: the raw THUMOS14 tables (`{val,test}_Annotation.csv`, `thumos14_test_groundtruth.csv`).
     info_path: `*video_info*.csv` (a path or pattern) with the facts that the annotations leave out; its subset wins.
 
+    attempt:   how each part that may be faulty is read, see `strictly`; a part that it gives up is left out
+
     A leading `v_` is taken off where every id of the file has it: ActivityNet itself has ids such as `v_UmAH95xls`.
     Nothing is mended: segments stay as they are. Raises SpotError with the file, the video and the value.
     """
-    info = read_video_info(info_path) if info_path else {}
+    given_up = False
+
+    def watched(function, *arguments):
+        nonlocal given_up
+        found = attempt(function, *arguments)
+        given_up |= found is None and function is not _refuse
+        return found
+
+    info = (watched(read_video_info, info_path, watched) if info_path else None) or {}
     if isinstance(source, dict):
-        videos = _videos_of_json(source, "the annotations", info)
+        videos = _videos_of_json(source, "the annotations", info, watched)
     else:
-        videos = [video for path in matching_files(source) for video in _videos_of_file(path, info)]
+        parts = [watched(_videos_of_file, path, info, watched) for path in matching_files(source)]
+        videos = [video for part in parts if part is not None for video in part]
     # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
     names = Counter(video.name for video in videos)
     twice = [name for name, count in names.items() if count > 1 or (name.startswith("v_") and name[2:] in names)]
-    if twice:
-        raise SpotError(f"{_title(source)}: two videos are called {twice[0]!r} (v_ left aside); keep one of them")
-    if info:
-        _refuse_rows_without_video(info, names, info_path, source)
-    return videos
+    for name in twice:
+        attempt(_refuse, f"{_title(source)}: two videos are called {name!r} (v_ left aside); keep one of them")
+    if info and not given_up:  # else it would miss the videos that could not be read
+        attempt(_refuse_rows_without_video, info, names, info_path, source)
+    return list({video.name: video for video in videos}.values()) if twice else videos
+
+
+def _refuse(sentence):
+    raise SpotError(sentence)
 
 
 # --- one file ---------------------------------------------------------------------------------------------------------
 
 
-def _videos_of_file(path, info):
+def _videos_of_file(path, info, attempt):
     if path.suffix.lower() == ".csv":
-        return _videos_of_thumos_table(path, info)
-    data = read_json(path)
+        return _videos_of_thumos_table(path, info, attempt)
+    repeated = []
+    data = read_json(path, repeated)
     if not isinstance(data, dict):
         raise SpotError(f"{path}: holds a {type(data).__name__}, not an annotation dict")
-    return _videos_of_json(data, path, info)
+    for key in repeated:
+        attempt(_refuse, f"{path}: two entries are called {key!r}, and only the last one would be read; rename or "
+                         "remove one of them")
+    return _videos_of_json(data, path, info, attempt)
 
 
-def _videos_of_json(data, where, info):
+def _videos_of_json(data, where, info, attempt):
     """ActivityNet-like JSON, with or without the `database` level -> list of Video."""
     database = data.get("database", data)
     flat = "database" not in data
@@ -125,50 +149,51 @@ def _videos_of_json(data, where, info):
         raise SpotError(f"{where}: has neither `database` nor `annotations` in every video; is it an annotation file?")
     if not database:
         raise SpotError(f"{where}: holds no video")
-    return _build_videos(database, where, info)
+    return _build_videos(database, where, info, attempt)
 
 
-def _videos_of_thumos_table(path, info):
+def _videos_of_thumos_table(path, info, attempt):
     """A raw THUMOS14 table -> list of Video. One row is one segment; the subset is in the video's name."""
-    table = read_table(path)
-    if {"video", "type", "type_idx", "start", "end"} <= set(table.columns):
-        columns = {"video": "video", "label": "type", "label_id": "type_idx", "start": "start", "end": "end"}
-        table = table.rename(columns={old: new for new, old in columns.items()})
-    elif {"video-name", "t-init", "t-end", "label-idx"} <= set(table.columns):
+    columns, rows = read_table(path)
+    if {"video", "type", "type_idx", "start", "end"} <= set(columns):
+        video, class_id, start, end = "video", "type_idx", "start", "end"
+    elif {"video-name", "t-init", "t-end", "label-idx"} <= set(columns):
+        video, class_id, start, end = "video-name", "label-idx", "t-init", "t-end"
         names = {str(i): name for i, name in enumerate(sorted(THUMOS14_CLASSES))} | {"-1": AMBIGUOUS}
-        columns = {"video": "video-name", "start": "t-init", "end": "t-end", "label_id": "label-idx"}
-        table = table.rename(columns={old: new for new, old in columns.items()})
-        table["label"] = table["label_id"].map(names).fillna("")
+        rows = [{**row, "type": names.get(row[class_id], "")} for row in rows]
     else:
         raise SpotError(
-            f"{path}: has columns {', '.join(table.columns)}; a THUMOS14 table has video, type, type_idx, start, end "
-            "or video-name, t-init, t-end, label-idx"
+            f"{path}: has columns {', '.join(columns)}; a THUMOS14 table has video, type, type_idx, start, end or "
+            "video-name, t-init, t-end, label-idx"
         )
-    if table.empty:
-        raise SpotError(f"{path}: holds no segment")
+    if not rows:
+        raise SpotError(f"{path}: holds no segment; was it fully downloaded?")
     entries = {}
-    for row in table.to_dict("records"):
-        subset = re.match(r"video_(validation|test)_", row["video"])
-        entry = entries.setdefault(row["video"], {**row, "subset": subset[1] if subset else "", "annotations": []})
-        label_id = int(row["label_id"]) if re.fullmatch(r"-?\d{1,9}", row["label_id"]) else row["label_id"]
-        segment = [row["start"], row["end"]]
-        entry["annotations"].append({"segment": segment, "label": row["label"], "label_id": label_id})
-    return _build_videos(entries, path, info)
+    for row in rows:
+        subset = re.match(r"video_(validation|test)_", row[video])
+        entry = entries.setdefault(row[video], {**row, "subset": subset[1] if subset else "", "annotations": []})
+        label_id = int(row[class_id]) if re.fullmatch(r"-?\d{1,9}", row[class_id]) else row[class_id]
+        segment = [row[start], row[end]]
+        entry["annotations"].append({"segment": segment, "label": row["type"], "label_id": label_id})
+    return _build_videos(entries, path, info, attempt)
 
 
 # --- one video --------------------------------------------------------------------------------------------------------
 
 
-def _build_videos(entries, where, info):
+def _build_videos(entries, where, info, attempt):
     """{id: entry} in the shape of ActivityNet's database -> list of Video."""
     prefixed = all(video_id.startswith("v_") and len(video_id) > 2 for video_id in entries)
-    return [
-        _build_video(video_id[2:] if prefixed else video_id, entry, f"{where}, video {video_id!r}", info)
+    videos = (
+        attempt(
+            _build_video, video_id[2:] if prefixed else video_id, entry, f"{where}, video {video_id!r}", info, attempt
+        )
         for video_id, entry in entries.items()
-    ]
+    )
+    return [video for video in videos if video is not None]
 
 
-def _build_video(name, entry, where, info):
+def _build_video(name, entry, where, info, attempt):
     check_video_id(name, where)
     # The annotations' own facts win, except the subset: in BMN's world only the csv has the published label split.
     own, extra = _facts(entry, where), info.get(match_name(name, info), {})
@@ -176,7 +201,8 @@ def _build_video(name, entry, where, info):
     annotations = entry.get("annotations") or []
     if not isinstance(annotations, list):
         raise SpotError(f"{where}: `annotations` is a {type(annotations).__name__}, not a list of segments")
-    rows = [_segment(annotation, where) for annotation in annotations]
+    rows = (attempt(_segment, annotation, where) for annotation in annotations)
+    rows = [row for row in rows if row is not None]
     actions = [row for row in rows if row[1] != AMBIGUOUS]
     has_ids = all(label_id is not None for _, _, label_id in actions)
     duration, fps, feature_duration = _times(facts)
@@ -244,21 +270,25 @@ def _as_segments(segments):
 # --- video info files -------------------------------------------------------------------------------------------------
 
 
-def read_video_info(info_path):
+def read_video_info(info_path, attempt=strictly):
     """Read `*video_info*.csv` (BMN / SSTAP / SPOT, AFSD, THUMOS14's test table) -> {id as written: facts}.
 
     The facts of a row are `duration` in seconds, `fps`, `frames`, `feature_frames`, `subset` where the columns exist.
+    info_path: a path or pattern; attempt: as in `read_annotations`. Raises SpotError with the file, the video and the
+    value; for two rows of one video, too, that differ.
     """
     info = {}
     for path in matching_files(info_path):
-        table = read_table(path)
-        column = next((name for name in ("video", "video-name", "video_name") if name in table), None)
+        columns, rows = read_table(path)
+        column = next((name for name in ("video", "video-name", "video_name") if name in columns), None)
         if column is None:
-            raise SpotError(f"{path}: has columns {', '.join(table.columns)}; a video info file needs one named video")
-        for row in table.to_dict("records"):
-            facts = _facts(row, f"{path}, video {row[column]!r}")
-            if info.setdefault(row[column], facts) != facts:
-                raise SpotError(f"{path}: video {row[column]!r} has two different rows; keep one of them")
+            raise SpotError(f"{path}: has columns {', '.join(columns)}; a video info file needs one named video")
+        if not rows:
+            raise SpotError(f"{path}: names no video; was it fully downloaded?")
+        for row in rows:
+            facts = attempt(_facts, row, f"{path}, video {row[column]!r}")
+            if facts is not None and info.setdefault(row[column], facts) != facts:
+                attempt(_refuse, f"{path}: video {row[column]!r} has two different rows; keep one of them")
     return info
 
 
@@ -274,13 +304,14 @@ def _refuse_rows_without_video(info, names, info_path, source):
 # --- segments and classes for training --------------------------------------------------------------------------------
 
 
-def clean_segments(video):
+def clean_segments(video, feature_end_sec=math.inf):
     """The segments of a video that can be trained on: clipped to [0, duration], empty ones dropped.
 
+    feature_end_sec: where the features end, which counts where the annotations tell no duration
     Evaluation keeps ground truth as it is. Returns segments_sec (M, 2), M labels, and
     {"clipped": kept after clipping, "dropped": empty}.
     """
-    end_sec = math.inf if video.duration_sec is None else video.duration_sec
+    end_sec = feature_end_sec if video.duration_sec is None else video.duration_sec
     clipped_sec = video.segments_sec.clip(0, end_sec)
     keep = clipped_sec[:, 1] > clipped_sec[:, 0]
     changed = (clipped_sec != video.segments_sec).any(axis=1)
@@ -312,25 +343,58 @@ def read_class_file(path):
     """A class list: csv with columns id,label (SPOT's published_class_ids.csv), or text with one name per line.
 
     The text may lead with an id (`7 BaseballPitch`, the THUMOS14 list); names are then in the order of their ids.
+    `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
+    Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        table = read_table(path)
-        if not {"id", "label"} <= set(table.columns):
-            raise SpotError(f"{path}: has columns {', '.join(table.columns)}; a class list needs id and label")
-        rows = list(zip(table["id"], table["label"], strict=True))
+        columns, rows = read_table(path)
+        if not {"id", "label"} <= set(columns):
+            raise SpotError(f"{path}: has columns {', '.join(columns)}; a class list needs id and label")
+        rows = [(row["id"], row["label"]) for row in rows]
     else:
         rows = [re.fullmatch(r"(?:(\d+)\s+)?(.*)", line).groups() for line in _read_lines(path)]
         if not all(class_id for class_id, _ in rows):  # a name may begin with a number: then these are no ids
             rows = list(enumerate(_read_lines(path)))
     try:
-        names = [name for _, name in sorted((int(class_id), name) for class_id, name in rows)]
+        rows = sorted((int(class_id), name) for class_id, name in rows if name != AMBIGUOUS)
     except ValueError as error:
-        raise SpotError(f"{path}: a class id is not a whole number ({error})") from error
+        raise SpotError(f"{path}: a class id is not a whole number ({error}); number the classes") from error
+    for (class_id, name), (next_id, next_name) in itertools.pairwise(rows):
+        if class_id == next_id:
+            raise SpotError(f"{path}: {name!r} and {next_name!r} have one id, {class_id}; give each its own")
+    names = [name for _, name in rows]
     twice = [name for name, count in Counter(names).items() if count > 1 or not name]
     if twice or not names:
-        raise SpotError(f"{path}: {f'the class {twice[0]!r} is empty or listed twice' if twice else 'lists no class'}")
+        found = f"the class {twice[0]!r} is empty or listed twice" if twice else "lists no class"
+        raise SpotError(f"{path}: {found}; give every class one line")
     return names
+
+
+# --- videos to leave out ----------------------------------------------------------------------------------------------
+
+
+def read_video_ids(path):
+    """Video ids as they stand in a list of them: a JSON list (OpenTAD's blocked.json), the keys of a JSON dict
+    {id: reason}, or text with one id per line (missing_files.txt). The list may be empty. SpotError for another."""
+    if Path(path).suffix.lower() != ".json":
+        return _read_lines(path)
+    content = read_json(path)
+    ids = list(content) if isinstance(content, list | dict) else [None]
+    if not all(isinstance(video_id, str) for video_id in ids):
+        raise SpotError(f"{path}: is no list of video ids; expected [id, ...], {{id: reason, ...}}, or one id per line")
+    return ids
+
+
+def without_blocked(videos, path):
+    """The videos that the list `path` (see `read_video_ids`; None = no list) does not name, and how many it does.
+
+    Ids that no annotation has are no fault: BMN's annotations lack the videos that OpenTAD's blocked.json lists.
+    """
+    names = {video.name for video in videos}
+    blocked = {match_name(video_id, names) for video_id in read_video_ids(path)} if path else set()
+    kept = [video for video in videos if video.name not in blocked]
+    return kept, len(videos) - len(kept)
 
 
 # --- labeled and unlabeled --------------------------------------------------------------------------------------------
@@ -425,7 +489,7 @@ def match_name(video_id, names):
 
 
 def check_video_id(video_id, where):
-    """Refuse, with SpotError, an id that could name a file outside the feature folder."""
+    """Refuse, with SpotError, an id that could name a file outside the feature folder; where: words for the message."""
     path = PurePosixPath(video_id.replace("\\", "/"))  # Windows separators lead outside just as well
     outside = path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", video_id)
     if not video_id.strip() or outside or not video_id.isprintable():
@@ -433,7 +497,10 @@ def check_video_id(video_id, where):
 
 
 def matching_files(path):
-    """The files that a path or pattern names, sorted; a path that exists is never taken for a pattern."""
+    """The files that a path or pattern names, sorted; a path that exists is never taken for a pattern.
+
+    Raises SpotError where nothing matches a pattern; a plain path comes back as it is, whether it is there or not.
+    """
     if Path(path).exists() or not glob.has_magic(str(path)):
         return [Path(path)]
     found = sorted(Path(name) for name in glob.glob(str(path)))
@@ -443,17 +510,26 @@ def matching_files(path):
 
 
 def read_table(path):
-    """Read a CSV with a header; every cell stays text, so that ids such as 0001447 or NA keep their spelling."""
+    """Read a CSV with a header: its columns, and its rows as dicts; ids such as 0001447 or NA keep their spelling.
+
+    A row that is shorter or longer than the header is a SpotError: the last one of a file that was cut off is.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header
-            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skipinitialspace=True)
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except OSError as error:
         raise SpotError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SpotError(
-            f"{path}: is not a CSV table ({' '.join(str(error).split())}); was it fully downloaded?"
-        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SpotError(f"{path}: is not a CSV table ({error}); was it fully downloaded?") from error
+    if not rows:
+        raise SpotError(f"{path}: is not a CSV table (it is empty); was it fully downloaded?")
+    (_, columns), *rows = rows
+    for line, row in rows:
+        if len(row) != len(columns):
+            raise SpotError(f"{path}: is not a CSV table (line {line} has {len(row)} cells, the header "
+                            f"{len(columns)}); was it fully downloaded?")
+    return columns, [dict(zip(columns, row, strict=True)) for _, row in rows]
 
 
 def _read_lines(path):
@@ -474,7 +550,7 @@ def _number(value, where):
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise SpotError(f"{where}: {_short(value)} is not a finite number")
+        raise SpotError(f"{where}: {_short(value)} is not a finite number; mend it or take it out")
     return number
 
 

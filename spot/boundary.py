@@ -60,13 +60,26 @@ def contrast(embedding, query, positive, negative, temperature=0.07):
     return weighted_mean(F.softplus(far - near), usable.float())
 
 
+def mine_snippets(foreground, masks, valid, easy_count=10, widths=(0, 4)):
+    """The four kinds of snippets that the contrast is between.
+
+    foreground: (B, T) of the class head; masks: (B, T, T) in 0..1; valid: (B, T) bool
+    Returns {"easy foreground", "hard foreground", "hard background", "easy background"}, each (B, T) bool: the easy
+    ones by the class head, the hard ones by the boundaries of each snippet's own mask value.
+    """
+    easy_foreground, easy_background = easy_snippets(foreground, valid, easy_count)
+    mask = (masks.diagonal(dim1=1, dim2=2) > 0.5) & valid
+    hard_foreground, hard_background = hard_snippets(mask, valid, widths)
+    return {"easy foreground": easy_foreground, "hard foreground": hard_foreground,
+            "hard background": hard_background, "easy background": easy_background}
+
+
 def boundary_loss(embedding, foreground, masks, valid, easy_count=10, widths=(0, 4), temperature=0.07):
     """Pull hard foreground to easy foreground and hard background to easy background, push across.
 
-    embedding: (B, D, T); foreground: (B, T) of the class head; masks: (B, T, T) in 0..1; valid: (B, T) bool
+    embedding: (B, D, T); the others as `mine_snippets` takes them
     """
-    easy_foreground, easy_background = easy_snippets(foreground.detach(), valid, easy_count)
-    mask = (masks.detach().diagonal(dim1=1, dim2=2) > 0.5) & valid
-    hard_foreground, hard_background = hard_snippets(mask, valid, widths)
-    return (contrast(embedding, hard_foreground, easy_foreground, easy_background, temperature)
-            + contrast(embedding, hard_background, easy_background, easy_foreground, temperature))
+    mined = mine_snippets(foreground.detach(), masks.detach(), valid, easy_count, widths)
+    easy_foreground, easy_background = mined["easy foreground"], mined["easy background"]
+    return (contrast(embedding, mined["hard foreground"], easy_foreground, easy_background, temperature)
+            + contrast(embedding, mined["hard background"], easy_background, easy_foreground, temperature))

@@ -4,6 +4,7 @@ The published ActivityNet and THUMOS14 tables of many detectors take their class
 says so: `ClassScores.path` belongs into the `external_data` of the detections.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,13 @@ def read_class_scores(path, class_names):
         raise SpotError(f"{path}: class scores are a .json (SPOT, CUHK), .npy (UntrimmedNet) or .npz file")
     with refusing_broken(path):
         videos, classes, table = reader(path, class_names)
-        if table.shape != (len(videos), len(classes)) or len(set(videos)) < len(videos) or not videos:
-            raise SpotError(f"a table of {table.shape} scores for {len(videos)} videos and {len(classes)} classes")
+        if table.shape != (len(videos), len(classes)) or not videos:
+            raise SpotError(f"holds a table of {table.shape} scores for {len(videos)} videos and {len(classes)} "
+                            "classes; give one score per video and class")
+        for names in (videos, classes):
+            twice = next((name for name, count in Counter(names).items() if count > 1), None)
+            if twice is not None:
+                raise SpotError(f"{twice!r} stands in it twice; keep one of them")
         wrong = ~np.isfinite(table) | (table < 0)
         if wrong.any():
             video = videos[int(np.argwhere(wrong)[0, 0])]
@@ -66,7 +72,8 @@ def read_class_scores(path, class_names):
         column = {name: i for i, name in enumerate(classes)}
         missing = [name for name in class_names if name not in column]
         if missing:
-            raise SpotError(f"has no scores for {len(missing)} of {len(class_names)} classes, first {missing[0]!r}")
+            raise SpotError(f"has no scores for {len(missing)} of {len(class_names)} classes, first {missing[0]!r}; is "
+                            "it the classifier of this data set, with the same spelling?")
     return ClassScores(path, videos, table[:, [column[name] for name in class_names]])
 
 
@@ -74,6 +81,7 @@ def fuse(foreground, video_scores, how="product"):
     """Scores of detections whose class an external classifier gives: the model says where, the classifier what.
 
     foreground, video_scores: arrays or tensors of shapes that broadcast; how: `product` or `sqrt` (of the product)
+    Returns their fusion, of the broadcast shape. SpotError for another `how`.
     """
     if how not in FUSIONS:
         raise SpotError(f"testing.class_scores_fusion is {how!r}; it must be one of {', '.join(FUSIONS)}")
@@ -87,7 +95,10 @@ def top_classes(video_scores, k):
 
 
 def _read_json_scores(path, class_names):
-    content = read_json(path)
+    repeated = []
+    content = read_json(path, repeated)
+    if repeated:
+        raise SpotError(f"{repeated[0]!r} stands in it twice; keep one of them")
     if not isinstance(content, dict):
         raise SpotError(f"holds a {type(content).__name__}; expected SPOT's or CUHK's dict")
     if "results" in content and "class" in content:
@@ -118,7 +129,8 @@ def _read_untrimmednet(path, _):
     table = table.astype(np.float64)
     videos = [f"video_test_{row + 1:07d}" for row in range(THUMOS14_TEST_VIDEOS)]
     columns = [index - 1 for index in THUMOS14_CLASSES.values()]
-    return videos, list(THUMOS14_CLASSES), table[:, columns] / table.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # a row of zeros becomes NaN, and is refused as such
+        return videos, list(THUMOS14_CLASSES), table[:, columns] / table.sum(axis=1, keepdims=True)
 
 
 def _read_npz(path, _):

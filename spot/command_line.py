@@ -12,13 +12,15 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are one sentence on stderr, exit code 2."""
 
     def error(self, message):
+        """What argparse calls for a mistake: raises SpotError."""
         raise SpotError(f"{message}; see --help")
 
 
 def parse(parser, argv=None):
     """Parse flags and `key=value` overrides in any order; every parser gets `overrides` and `--debug`.
 
-    Returns the argparse namespace with `overrides`, the list of `key=value` strings.
+    argv: the arguments, None = those of the process
+    Returns the argparse namespace with `overrides`, the list of `key=value` strings. SpotError for an unknown flag.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the YAML")

@@ -3,18 +3,27 @@
 Problems would stop training, warnings would not. `check_data` gathers both; the other functions measure one thing each.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from spot.annotations import class_names, clean_segments, labeled_split, matching_files, read_annotations
+from spot.annotations import (
+    class_names,
+    clean_segments,
+    labeled_split,
+    match_name,
+    matching_files,
+    read_annotations,
+    without_blocked,
+)
+from spot.class_scores import read_class_scores
 from spot.datasets import GridSettings, SnippetDataset
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.features import FeatureSource
+from spot.features import MISSING_LIST, FeatureSource
 from spot.files import SpotError
 from spot.nms import soft_nms
 from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
@@ -39,11 +48,7 @@ class Report:
 
     def attempt(self, function, *arguments):
         """The function's result, or None where it raises SpotError, whose sentence becomes a problem."""
-        try:
-            return function(*arguments)
-        except SpotError as error:
-            self.problems.append(str(error))
-            return None
+        return noting(self.problems)(function, *arguments)
 
     def text(self):
         """The whole report, problems last, where they are seen."""
@@ -52,21 +57,38 @@ class Report:
                            for title, lines in sections)
 
 
-def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_seed, activation, tiou):
+def noting(sentences):
+    """An `attempt` for readers (see `annotations.strictly`): a SpotError becomes a sentence of the list, and None."""
+
+    def attempt(function, *arguments):
+        try:
+            return function(*arguments)
+        except SpotError as error:
+            if str(error) not in sentences:  # a file may be read for two reasons
+                sentences.append(str(error))
+            return None
+
+    return attempt
+
+
+def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_seed, activation, tiou,
+               class_scores="none"):
     """Read annotations and all features of both subsets, measure them, and run the targets there and back.
 
     data: the arguments of `datasets.open_data`; grid: those of `GridSettings`; decoding: those of `proposals.Decoding`
     labeled, split_seed: as `annotations.labeled_split` takes them; activation: sigmoid or softmax
-    tiou: `first:last:count`. Returns a Report; whatever is broken is listed in it.
+    tiou: `first:last:count`; class_scores: the file of a video classifier, or none
+    Returns a Report; whatever is broken is listed in it.
     """
     report = Report()
-    source = report.attempt(FeatureSource, data["feature_path"], data["feat_dim"], data["feature_pattern"])
-    videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"])
-    if videos is None:
+    source = open_features(report, data["feature_path"], data["feat_dim"], data["feature_pattern"])
+    faults = []
+    videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
+    report.problems += shortened(faults, "faults of the annotations")
+    if not videos:
         return report
-    report.problems += [f"{path}: two entries are called {name!r}, and only the last one is read; rename one of them"
-                        for path in matching_files(data["video_anno_path"]) for name in repeated_keys(path)]
-    names = report.attempt(class_names, videos, data["class_file"])
+    all_videos, videos = videos, leave_out_blocked(report, videos, data)
+    names = report.attempt(class_names, all_videos, data["class_file"])
     if names is not None and data["num_classes"] not in (None, len(names)):
         report.problems.append(f"dataset.num_classes is {data['num_classes']}, but there are {len(names)} classes; "
                                "correct it or set it to null")
@@ -82,7 +104,51 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     if names and labeled_names:
         report.sections.append(("Classes: labeled videos and segments, then segments of each subset",
                                 class_lines(report, subsets, labeled_names, names)))
+    if names and class_scores != "none":
+        check_class_scores(report, subsets[eval_subset.lower()], names, class_scores)
     return report
+
+
+def open_features(report, paths, feat_dim, pattern):
+    """The FeatureSource of the settings, None where it cannot be opened; all of its faults become problems."""
+    faults = []
+    source = report.attempt(FeatureSource, paths, feat_dim, pattern, noting(faults))
+    report.problems += shortened(faults, "feature files of one name")
+    if source is None and isinstance(paths, list):  # the first stream that is broken need not be the only one
+        patterns = pattern if isinstance(pattern, list) else [pattern] * len(paths)
+        for path, own_pattern in zip(paths, patterns, strict=False):
+            report.attempt(FeatureSource, [path], feat_dim, own_pattern, noting([]))
+    return source
+
+
+def leave_out_blocked(report, videos, data):
+    """The videos that `dataset.blocked` does not list; a list beside the annotations that is not used is a warning."""
+    if data["blocked"] is None:
+        beside = [path.parent / "blocked.json" for path in matching_files(data["video_anno_path"])]
+        for path in filter(Path.is_file, dict.fromkeys(beside)):
+            _, count = noting(report.warnings)(without_blocked, videos, path) or (videos, 0)
+            if count:
+                report.warnings.append(f"{path} lists {count:,} of the videos; they are kept, in training and in "
+                                       f"evaluation, and dataset.blocked={path} leaves them out of both")
+        return videos
+    path = data["blocked"]
+    listed = report.attempt(without_blocked, videos, path)
+    if listed is None:
+        return videos
+    kept, count = listed
+    report.sections.append(("Left out", [f"{count:,} videos that {path} lists"]))
+    if not count:
+        report.warnings.append(f"dataset.blocked: none of the videos is in {path}; is it the list of this data set?")
+    return kept
+
+
+def check_class_scores(report, videos, names, path):
+    """Warn of a classifier's file that cannot be read or lacks videos of the evaluation subset: training would run."""
+    scores = noting(report.warnings)(read_class_scores, path, names)
+    unknown = [video.name for video in videos if scores is not None and scores.scores(video.name) is None]
+    if unknown:
+        report.warnings.append(f"testing.class_scores: {len(unknown):,} of {len(videos):,} evaluation videos, such as "
+                               f"{unknown[0]}, are not in {path}: nothing would be detected in them")
 
 
 def choose_subsets(report, videos, train_subset, eval_subset):
@@ -95,20 +161,6 @@ def choose_subsets(report, videos, train_subset, eval_subset):
         if not subsets[name]:
             found.append(f"dataset.{key}: no video is in subset {name!r}; the annotations have {known}")
     return subsets
-
-
-def repeated_keys(path):
-    """Keys that stand twice in one object of a JSON file: of two videos with one name, a reader sees only the last."""
-    if path.suffix.lower() == ".csv":
-        return []
-    repeated = []
-
-    def note(pairs):
-        repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return dict(pairs)
-
-    json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=note)
-    return repeated
 
 
 def shortened(sentences, kind):
@@ -236,14 +288,24 @@ def read_features(videos, source):
 
 
 def missing_sentences(videos, source, subset):
-    """Videos without features, each with the feature name that is most like it: a forgotten prefix shows there."""
+    """Videos without features, each with the feature name that is most like it: a forgotten prefix shows there.
+
+    Those that the features' own list names are only counted; so are listed ones that have features, and are used.
+    """
     missing = [video.name for video in videos if video.name not in source]
+    unlisted = [name for name in missing if match_name(name, source.listed_missing) is None]
     sentences = []
-    for name in missing[:SHOWN]:
-        nearest = source.nearest(name) or next((known for known in sorted(source.names) if name in known), None)
+    for name in unlisted[:SHOWN]:
+        nearest = source.nearest(name)
         sentences.append(f"{subset} video {name} has no features; "
                          + (f"the nearest feature name is {nearest}" if nearest else "no feature name is like it"))
-    return shortened(sentences + missing[SHOWN:], f"{subset} videos without features")
+    sentences = shortened(sentences + unlisted[SHOWN:], f"{subset} videos without features")
+    if listed := len(missing) - len(unlisted):
+        sentences.append(f"{listed:,} {subset} videos have no features, as {MISSING_LIST} says")
+    used = sum(video.name in source and match_name(video.name, source.listed_missing) is not None for video in videos)
+    if used:
+        sentences.append(f"{used:,} {subset} videos are listed in {MISSING_LIST}, but have features, which are used")
+    return sentences
 
 
 def check_features(report, subsets, source, labeled_names, names, grid, decoding, activation, thresholds):
@@ -361,7 +423,8 @@ def grid_lines(data):
         f"{len(data):,} sequences of {data.num_snippets:,} snippets; segment length in snippets {quantiles(lengths)}",
         f"{centerless:,} segments hold no snippet center and get the nearest snippet; {(lengths < 1).sum():,} are "
         f"shorter than a snippet, {(lengths > data.num_snippets).sum():,} are longer than a sequence",
-        f"overlaps: {counts['cross']:,} pairs of two classes, {counts['same']:,} pairs of one class; "
+        f"overlaps: {counts['cross']:,} pairs of two classes ({counts['cross_whole']:,} by a snippet or more), "
+        f"{counts['same']:,} pairs of one class ({counts['same_whole']:,} by a snippet or more); "
         f"{counts['twins']:,} pairs of two classes are one time span with both names, which comes out as both",
         f"{counts['hidden']:,} segments have no mask row of their own, because shorter ones lie over them",
     ]
@@ -374,16 +437,20 @@ def segments_of(data, index):
 
 
 def overlaps(segments_snippet, labels):
-    """Counter of overlapping pairs: `cross` and `twins` of two classes, `same` of one class.
+    """Counter of overlapping pairs: `cross` and `twins` of two classes, `same` of one class, however short the overlap;
+    `cross_whole` and `same_whole` are those of a snippet or more.
 
     segments_snippet: (N, 2) positions; labels: (N,). Twins agree to half a snippet at both ends: one mask shows both.
     """
     start, end = segments_snippet.T
-    overlap = np.minimum(end[:, None], end) > np.maximum(start[:, None], start)
-    first, second = np.nonzero(np.triu(overlap, 1))
+    overlap = np.minimum(end[:, None], end) - np.maximum(start[:, None], start)
+    first, second = np.nonzero(np.triu(overlap > 0, 1))
+    whole = overlap[first, second] >= 1
     same = labels[first] == labels[second]
     twins = ~same & _twins(segments_snippet)[first, second]
-    return Counter(cross=int((~same & ~twins).sum()), twins=int(twins.sum()), same=int(same.sum()))
+    kinds = {"cross": ~same & ~twins, "twins": twins, "same": same}
+    kinds |= {"cross_whole": kinds["cross"] & whole, "same_whole": same & whole}
+    return Counter({kind: int(pairs.sum()) for kind, pairs in kinds.items()})
 
 
 def _twins(segments_snippet):

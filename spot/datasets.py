@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from spot.annotations import class_names, clean_segments, read_annotations
+from spot.annotations import class_names, clean_segments, match_name, read_annotations, without_blocked
 from spot.augment import View, move_segments
 from spot.distributed import machine_share, own_device
-from spot.features import FeatureSource
+from spot.features import MISSING_LIST, FeatureSource
 from spot.files import SpotError
 from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
 from spot.targets import pad_segments
@@ -39,13 +39,28 @@ def choose_device(name):
     return device
 
 
-def open_data(video_anno_path, video_info_path, feature_path, feature_pattern, feat_dim, class_file, num_classes):
+def choose_precision(name, device):
+    """`auto` = bf16 where the GPU or the processor multiplies it at full speed, else none (float32). Others stay."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = known.get("avx512_bf16") or known.get("amx_bf16")
+    return "bf16" if fast else "none"
+
+
+def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
+              num_classes):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
 
+    Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
     SpotError names the key whose file is missing, or both numbers where `num_classes` does not fit.
     """
     _require("dataset.video_anno_path", video_anno_path)
     _require("dataset.video_info_path", video_info_path)
+    _require("dataset.blocked", blocked)
     _require("dataset.class_file", class_file)
     for path in _flat(feature_path):
         _require("dataset.feature_path", path)
@@ -54,6 +69,9 @@ def open_data(video_anno_path, video_info_path, feature_path, feature_pattern, f
     if num_classes is not None and num_classes != len(names):
         raise SpotError(f"dataset.num_classes is {num_classes}, but {class_file or video_anno_path} has {len(names)} "
                         "classes; correct it or set it to null")
+    videos, num_blocked = without_blocked(videos, blocked)
+    if blocked:
+        print(f"note: {num_blocked} videos are left out, because {blocked} lists them", file=sys.stderr)
     return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern)
 
 
@@ -77,15 +95,22 @@ def _flat(paths):
 
 
 def with_features(videos, source, subset):
-    """The videos that have features, and the names of those that do not, which a warning lists."""
+    """The videos that have features, and the names of those that do not, which a warning lists.
+
+    Those that the features' own missing_files.txt lists are only counted.
+    """
     present = [video for video in videos if video.name in source]
     missing = [video.name for video in videos if video.name not in source]
     if missing:
-        more = f" and {len(missing) - MISSING_SHOWN} more" if len(missing) > MISSING_SHOWN else ""
-        nearest = source.nearest(missing[0])
-        hint = f"; the nearest feature name to {missing[0]} is {nearest}" if nearest else ""
-        print(f"warning: {len(missing)} of {len(videos)} {subset} videos have no features: "
-              f"{', '.join(missing[:MISSING_SHOWN])}{more}{hint}", file=sys.stderr)
+        unlisted = [name for name in missing if match_name(name, source.listed_missing) is None]
+        listed = len(missing) - len(unlisted)
+        text = f"; {listed} are listed in {MISSING_LIST}" if listed else ""
+        if unlisted:
+            more = f" and {len(unlisted) - MISSING_SHOWN} more" if len(unlisted) > MISSING_SHOWN else ""
+            nearest = source.nearest(unlisted[0])
+            hint = f"; the nearest feature name to {unlisted[0]} is {nearest}" if nearest else ""
+            text = f": {', '.join(unlisted[:MISSING_SHOWN])}{more}{text}{hint}"
+        print(f"warning: {len(missing)} of {len(videos)} {subset} videos have no features{text}", file=sys.stderr)
     return present, missing
 
 
@@ -101,7 +126,7 @@ class GridSettings:
     fps: float | None = None
 
     def of(self, video, num_snippets):
-        """The SnippetGrid of an annotated video with `num_snippets` feature rows."""
+        """The SnippetGrid of an annotated video with `num_snippets` feature rows; SpotError as in `at`."""
         try:
             return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps)
         except SpotError as error:
@@ -233,7 +258,7 @@ class SnippetDataset:
             square += np.square(features, dtype=np.float64).sum(1)
             count += features.shape[1]
             grid = self.grid_settings.of(video, features.shape[1])
-            kept_sec, kept_labels, counts = clean_segments(video)
+            kept_sec, kept_labels, counts = clean_segments(video, grid.duration_sec)
             for key in self.dirty:
                 self.dirty[key] += counts[key]
             segments.append(grid.to_snippet(kept_sec))

@@ -51,7 +51,10 @@ def machine_share():
 
 
 def own_device(device):
-    """`device`, as this process may use it: with several processes, each has a GPU of its own."""
+    """`device`, as this process may use it: with several processes, each has a GPU of its own.
+
+    SpotError where one GPU is named for all, or this machine has too few.
+    """
     if device.type != "cuda" or world_size() == 1:
         return device
     local, present = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()

@@ -62,7 +62,10 @@ class PretextTasks:
 
 
 def make_teacher(model, decay):
-    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n))."""
+    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n)).
+
+    model: any module; decay: 0..1, the share that is kept per update; n: updates so far. Returns an AveragedModel.
+    """
 
     def average(teacher_values, student_values, updates):
         kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
@@ -122,7 +125,7 @@ class Trainer:
         # Where a video of any length has T snippets, speed means nothing; elsewhere an action has its own.
         self.change_speed = change_speed
         self.teacher = make_teacher(model, semi.ema_decay)
-        # The teacher as it was when the round began, see `_teacher_of`.
+        # The teacher as it was when the round began, see `_say`.
         self.round_teacher = copy.deepcopy(self.teacher.module)
         self.in_step = distributed.in_step(model)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
@@ -259,8 +262,8 @@ class Trainer:
         if unlabeled_weight > 0:
             unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
             names = names + unlabeled["names"]
-            labeler = self._labeler(step, total_steps)
-            pseudo, more, more_valid, statistics = self._pseudo_label(labeler, unlabeled, generator)
+            self._begin_round(step, total_steps)
+            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled, generator)
             features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
         everything = self._forward(self.model, features, valid)
         valid = valid.to(everything["masks"].dtype)
@@ -292,29 +295,35 @@ class Trainer:
             return 0.0
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
-    def _labeler(self, step, total_steps):
-        """Who labels: with `self` the model, with `ema` the teacher, moving or as it was when its round began.
-
-        A teacher that learns at once from its own labels drifts; in rounds it changes only between them.
-        """
-        if self.semi.method == "self":
-            return self.model
-        if not self.semi.rounds:
-            return self.teacher.module
+    def _begin_round(self, step, total_steps):
+        """At the first step of a round, the teacher as it is now becomes the one that tells classes, see `_say`."""
         first = self._burn_in_steps()
-        length = math.ceil((total_steps - first) / self.semi.rounds)
-        if (step - first) % length == 0:
-            self.round_teacher.load_state_dict(self.teacher.module.state_dict())
-        return self.round_teacher
+        if self.semi.method == "ema" and self.semi.rounds:
+            length = math.ceil((total_steps - first) / self.semi.rounds)
+            if (step - first) % length == 0:
+                self.round_teacher.load_state_dict(self.teacher.module.state_dict())
 
-    def _pseudo_label(self, labeler, unlabeled, generator):
-        """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
-        labeler.eval()
+    def _say(self, features, valid):
+        """What is said of unlabeled sequences: where something is (outputs), and what it is (class logits).
+
+        With `self` the model says both. With `ema` the moving teacher says where; what is said by the teacher as it was
+        when the round began: masks become better by learning from themselves, classes drift.
+        """
+        where = self.model if self.semi.method == "self" else self.teacher.module
+        where.eval()
         with torch.no_grad():
-            outputs = self._forward(labeler, unlabeled["features"], unlabeled["valid"])
+            outputs = self._forward(where, features, valid)
+            if self.semi.method == "self" or not self.semi.rounds:
+                return outputs, outputs["class_logits"]
+            with self._autocast():
+                return outputs, self.round_teacher.eval().classify(features, valid).float()
+
+    def _pseudo_label(self, unlabeled, generator):
+        """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
+        outputs, class_logits = self._say(unlabeled["features"], unlabeled["valid"])
         self.model.train()
         view, features, valid = self._strong(unlabeled, generator)
-        pseudo = make_pseudo_labels(outputs, unlabeled["valid"], view, self.model.class_activation,
+        pseudo = make_pseudo_labels(outputs, class_logits, unlabeled["valid"], view, self.model.class_activation,
                                     self.semi.class_threshold, self.semi.mask_threshold,
                                     self.semi.targets == "soft")
         statistics = {"kept_share": pseudo.kept_share}

@@ -1,6 +1,6 @@
 """Feature files of the field -> (C, T') arrays; a folder, HDF5 files, or several streams as one source; packing.
 
-Torch is needed, and imported, for `.pt` files only. No file can run code: pickles are never opened.
+Torch is needed, and imported, for `.pt` files only. No file can run code: of a pickle, only its arrays are read.
 """
 
 import contextlib
@@ -9,7 +9,9 @@ import difflib
 import itertools
 import json
 import os
+import pickle
 import re
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -18,10 +20,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from spot.annotations import match_name, matching_files
+from spot import pickles
+from spot.annotations import match_name, matching_files, read_video_ids, strictly
 from spot.files import SpotError, flush, locked
 
 H5_SUFFIXES = (".h5", ".hdf5")
+MISSING_LIST = "missing_files.txt"  # beside the features in OpenTAD's downloads: ids of videos that have none
 # Two streams of one video may end apart (optical flow has one frame less): up to this share of the longer is cut off.
 MAX_LENGTH_DIFFERENCE = 0.05
 # A killed `pack` loses at most this many videos of work.
@@ -29,12 +33,12 @@ FLUSH_EVERY = 64
 
 
 def read_feature(path, feat_dim):
-    """Read the features of one video from a .csv, .npy, .npz, .pt or .h5 file.
+    """Read the features of one video from a .csv, .npy, .npz, .pt, .pkl or .h5 file.
 
     The file holds (T', C) or (C, T') floats, told apart by `feat_dim` = C; a square one is taken as (T', C). CSV may
-    have a header. In .npz, .pt and .h5 the array is the one called `feats` or `features`, or the only one.
+    have a header. In .npz, .pt, .pkl and .h5 the array is the one called `feats` or `features`, or the only one.
     Returns (C, T') float32, C-contiguous. Raises SpotError with the file and the values for whatever is not that:
-    another shape, no rows, NaN or Inf, whole numbers or text, a cut-off file, a pickle.
+    another shape, no rows, NaN or Inf, whole numbers or text, a cut-off file, a pickle that holds more than arrays.
     """
     path = Path(path)
     return _join_streams([_load(path)], feat_dim, path)
@@ -50,18 +54,22 @@ class FeatureSource:
     feat_dim: channels C of all streams together
     pattern:  the files' names in the folders, such as `v_{video}.npy` or `{video}_rgb.npy`; None: `{video}.<suffix>` or
               `v_{video}.<suffix>` for every suffix that `read_feature` knows. A list gives one per stream.
+    attempt:  how what may be faulty is indexed, see `annotations.strictly`
 
     Folders are listed once, here; only files found in them are ever opened, so no video id can lead elsewhere.
     HDF5 files are opened when first read and again in every forked or spawned worker.
+    names: of the videos that every stream has; listed_missing: ids in the `missing_files.txt` of a folder, for messages
     """
 
-    def __init__(self, paths, feat_dim, pattern=None):
+    def __init__(self, paths, feat_dim, pattern=None, attempt=strictly):
         streams = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         patterns = [pattern] * len(streams) if pattern is None or isinstance(pattern, str) else list(pattern)
         if not streams or len(patterns) != len(streams):
             raise SpotError(f"{len(streams)} feature paths and {len(patterns)} patterns; give one pattern per path")
         self.paths, self.feat_dim = streams, feat_dim
-        self._streams = [_index_stream(*stream) for stream in zip(streams, patterns, strict=True)]
+        self._streams = [_index_stream(*stream, attempt) for stream in zip(streams, patterns, strict=True)]
+        self.listed_missing = {video_id for stream in streams for path in _paths_of(stream)
+                               for video_id in _listed_missing(path)}
         self._files, self._process = {}, os.getpid()
         self.names = set.intersection(*(set(index) for index in self._streams))
 
@@ -84,8 +92,10 @@ class FeatureSource:
         return " + ".join(places)
 
     def nearest(self, name):
-        """The known name most like `name`, None where none is close: the hint in messages about missing features."""
-        return next(iter(difflib.get_close_matches(name, self.names, n=1)), None)
+        """The known name most like `name`, or that holds it, None where none is close: the hint in messages about
+        missing features, where a forgotten prefix shows."""
+        longer = (known for known in sorted(self.names) if name in known)
+        return next(itertools.chain(difflib.get_close_matches(name, self.names, n=1), longer), None)
 
     def _locations(self, name):
         """[(file, None or dataset name)] of a video, one per stream."""
@@ -165,8 +175,9 @@ def refusing_broken(where):
     except FileNotFoundError as error:
         raise SpotError(f"{where}: there is no such file; check the path") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SpotError(f"{where}: cannot be read ({reason}); is it complete, and what its suffix says?") from error
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise SpotError(f"{where}: cannot be read ({reason}); it is not complete, or not what its suffix says: copy or "
+                        "make it again") from error
 
 
 def _load(path):
@@ -175,16 +186,19 @@ def _load(path):
     if reader is None:
         raise SpotError(f"{path}: the suffix is none of {', '.join(READERS)}; convert the features to one of them")
     with refusing_broken(path):
+        if not path.stat().st_size:
+            raise SpotError("the file is empty; copy or make it again")
         return reader(path)
 
 
 def _read_csv(path):
     with path.open(newline="", encoding="utf-8") as file:
-        first_row = next(csv.reader(file), None)
-    if first_row is None:
-        raise SpotError("the file is empty")
-    # Without a header to pandas, a row longer than the first is an error, and none of its cells is taken for an index.
-    return pd.read_csv(path, header=None, skiprows=int(_is_header(first_row)), dtype=np.float32).to_numpy()
+        first_row = next(csv.reader(file), [])
+    try:
+        # Without a header to pandas, a row longer than the first is an error, and no cell of it is taken for an index.
+        return pd.read_csv(path, header=None, skiprows=int(_is_header(first_row)), dtype=np.float32).to_numpy()
+    except pd.errors.EmptyDataError as error:
+        raise SpotError("there is no snippet in it, only a header; extract the features again") from error
 
 
 def _is_header(row):
@@ -216,19 +230,39 @@ def _read_npz(path):
 def _read_pt(path):
     import torch  # only here: annotation, packing and evaluation tools run without it
 
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    tensor = content if isinstance(content, torch.Tensor) else _only_array(content)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch reads tensors only; `torch.save` of an array is common too
+        return _read_pt_of_arrays(path)
+    tensor = _only_array(content) if isinstance(content, dict) else content
+    if not isinstance(tensor, torch.Tensor):
+        raise SpotError(f"it holds a {type(tensor).__name__}; expected a tensor")
     # numpy has no bfloat16
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+
+
+def _read_pt_of_arrays(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not what torch.save writes of a tensor or array")
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        with archive.open(name) as file:
+            return _only_pickled_array(file)
+
+
+def _read_pickle(path):
+    with path.open("rb") as file:
+        return _only_pickled_array(file)
+
+
+def _only_pickled_array(file):
+    content = pickles.load(file)
+    return pickles.array_of(_only_array(content) if isinstance(content, dict) else content)
 
 
 def _read_h5(path):
     with h5py.File(path, "r") as file:
         return _only_array(file)
-
-
-def _refuse_pickle(_):
-    raise SpotError("a pickle can run code when it is opened; save its array with numpy.save as .npy")
 
 
 READERS = {
@@ -238,7 +272,7 @@ READERS = {
     ".pt": _read_pt,
     ".pth": _read_pt,
     **dict.fromkeys(H5_SUFFIXES, _read_h5),
-    **dict.fromkeys((".pkl", ".pickle"), _refuse_pickle),
+    **dict.fromkeys((".pkl", ".pickle"), _read_pickle),
 }
 
 
@@ -249,7 +283,8 @@ def _only_array(content):
     keys = list(content)
     key = next((key for key in ("feats", "features") if key in keys), keys[0] if len(keys) == 1 else None)
     if key is None:
-        raise SpotError(f"it holds {', '.join(map(str, keys[:5])) or 'nothing'}; name the features feats or features")
+        named = ", ".join(" ".join(str(key).split())[:40] for key in keys[:5])
+        raise SpotError(f"it holds {named or 'nothing'}; name the features feats or features")
     return _only_array(_own_member(content, key)) if isinstance(content, h5py.Group) else content[key]
 
 
@@ -267,9 +302,10 @@ def _join_streams(arrays, feat_dim, where):
     shapes = " and ".join(str(array.shape) for array in arrays)
     for array in arrays:
         if array.ndim != 2 or array.dtype.kind != "f":
-            raise SpotError(f"{where}: shape {array.shape} of {array.dtype}; features are floats, snippets x channels")
+            raise SpotError(f"{where}: shape {array.shape} of {array.dtype}; features are floats, snippets x channels: "
+                            "convert them")
         if 0 in array.shape:
-            raise SpotError(f"{where}: shape {array.shape}; there is no snippet in it")
+            raise SpotError(f"{where}: shape {array.shape}; there is no snippet in it, extract the features again")
     # (T', C) comes first in every pair, so it wins where both readings fit.
     readings = itertools.product(*((array.T, array) for array in arrays))
     fitting = [reading for reading in readings if sum(len(array) for array in reading) == feat_dim]
@@ -297,23 +333,34 @@ def _lengths_agree(streams):
 # --- where the files are -----------------------------------------------------------------------------------------
 
 
-def _index_stream(stream, pattern):
+def _paths_of(stream):
+    """The folders and files of one stream."""
+    parts = [stream] if isinstance(stream, str | os.PathLike) else stream
+    return [path for part in parts for path in matching_files(part)]
+
+
+def _listed_missing(path):
+    """The video ids in the `missing_files.txt` of a folder of features; none where there is no such list."""
+    path = path / MISSING_LIST
+    return read_video_ids(path) if path.is_file() else []
+
+
+def _index_stream(stream, pattern, attempt):
     """One stream -> {video name: (file, None) or (HDF5 file, dataset name)}."""
     index = {}
-    for part in [stream] if isinstance(stream, str | os.PathLike) else stream:
-        for path in matching_files(part):
-            for name, place in _without_prefix(_index_path(path, pattern)).items():
-                _add(index, name, place)
+    for path in _paths_of(stream):
+        for name, place in _without_prefix(_index_path(path, pattern, attempt)).items():
+            attempt(_add, index, name, place)
     return index
 
 
-def _index_path(path, pattern):
+def _index_path(path, pattern, attempt):
     if path.is_dir() or not path.exists():
-        return _index_folder(path, pattern)
+        return _index_folder(path, pattern, attempt)
     return _index_h5(path) if path.suffix.lower() in H5_SUFFIXES else {path.stem: (path, None)}
 
 
-def _index_folder(folder, pattern):
+def _index_folder(folder, pattern, attempt):
     try:
         with os.scandir(folder) as entries:
             files = sorted(entry.name for entry in entries if not entry.name.startswith("."))
@@ -324,7 +371,7 @@ def _index_folder(folder, pattern):
     for file in files:
         name = names(file)
         if name:
-            _add(index, name, (Path(folder) / file, None))
+            attempt(_add, index, name, (Path(folder) / file, None))
     if not index:
         wanted = pattern or f"a feature file ({', '.join(READERS)})"
         raise SpotError(f"{folder}: holds {len(files)} files, none of them {wanted}; check dataset.feature_path")

@@ -10,26 +10,39 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of a (B, D, T) tensor: no statistics over the batch, so teacher and student agree."""
+def dropout(x, share, training):
+    """Dropout; on a CPU the coins are random bytes, because torch tosses one at a time there: 7 % of a training step.
 
-    def forward(self, x):
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+    x: any shape; share: 0..1, in steps of 1/256 on a CPU
+    """
+    if not training or share == 0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, share, True)
+    dropped = min(max(round(share * 256), 1), 255)
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+    return x * (kept * (256 / (256 - dropped))).to(x.dtype)
 
 
 class DilatedConv(nn.Module):
-    """Residual dilated convolution over time, (B, D, T) -> (B, D, T)."""
+    """Residual dilated convolution over time, (B, T, D) -> (B, T, D), as one matrix product over three snippets."""
 
     def __init__(self, dim, dilation, dropout):
         super().__init__()
-        self.norm = ChannelNorm(dim)
-        self.conv = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
-        self.mix = nn.Conv1d(dim, dim, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dilation, self.dropout = dilation, dropout
+        self.norm = nn.LayerNorm(dim)
+        self.conv = nn.Linear(3 * dim, dim)
+        self.mix = nn.Linear(dim, dim)
 
-    def forward(self, x, keep=1):
+    def forward(self, x, keep):
+        """x (B, T, D), keep (B, T, 1): 0 where a short sequence was padded."""
+        length = x.shape[1]
         # Behind the end of a padded sequence the convolution sees zeros, as behind the end of a full one.
-        return (x + self.dropout(self.mix(F.gelu(self.conv(self.norm(x) * keep))))) * keep
+        padded = F.pad(self.norm(x) * keep, (0, 0, self.dilation, self.dilation))
+        around = torch.cat([padded[:, step * self.dilation :][:, :length] for step in range(3)], 2)  # (B, T, 3D)
+        changed = self.mix(F.gelu(self.conv(around)))
+        return (x + dropout(changed, self.dropout, self.training)) * keep
 
 
 class TransformerLayer(nn.Module):
@@ -40,17 +53,29 @@ class TransformerLayer(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.attention_norm, self.feed_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.project = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * dim, dim))
+        self.widen, self.narrow = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, x, valid=None):
+        """x (B, T, D), valid (B, T) bool or None = all -> (B, T, D)."""
         batch, length, dim = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)
-        seen = None if valid is None else valid[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = attention(query, key, value, None if valid is None else valid[:, None, None, :])
         mixed = self.project(mixed.transpose(1, 2).reshape(batch, length, dim))
-        x = x + F.dropout(mixed, self.dropout, self.training)
-        return x + F.dropout(self.feed(self.feed_norm(x)), self.dropout, self.training)
+        x = x + dropout(mixed, self.dropout, self.training)
+        hidden = dropout(F.gelu(self.widen(self.feed_norm(x))), self.dropout, self.training)
+        return x + dropout(self.narrow(hidden), self.dropout, self.training)
+
+
+def attention(query, key, value, seen):
+    """Scaled dot-product attention, (B, H, T, d) each; seen: bool, broadcast to (B, H, T, T), or None."""
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    # On a CPU the backward pass of the fused kernel is three times slower than this in bf16.
+    scores = (query @ key.transpose(2, 3)).float() / math.sqrt(query.shape[-1])
+    if seen is not None:
+        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1).to(value.dtype) @ value
 
 
 class ConvTransformerEncoder(nn.Module):
@@ -58,22 +83,22 @@ class ConvTransformerEncoder(nn.Module):
 
     def __init__(self, feat_dim, embed_dim, heads, dropout, dilations=(1, 2, 4), layers=2):
         super().__init__()
-        self.project = nn.Conv1d(feat_dim, embed_dim, 1)
+        self.dropout = dropout
+        self.project = nn.Linear(feat_dim, embed_dim)
         self.convs = nn.ModuleList(DilatedConv(embed_dim, dilation, dropout) for dilation in dilations)
         self.layers = nn.ModuleList(TransformerLayer(embed_dim, heads, dropout) for _ in range(layers))
-        self.norm = ChannelNorm(embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, features, valid=None):
         """features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T)."""
-        keep = 1 if valid is None else valid[:, None]
-        x = self.dropout(self.project(features)) * keep
+        x = self.project(features.transpose(1, 2))  # (B, T, D)
+        keep = torch.ones_like(x[..., :1]) if valid is None else valid[..., None].to(x.dtype)
+        x = dropout(x, self.dropout, self.training) * keep
         for conv in self.convs:
             x = conv(x, keep)
-        x = x.transpose(1, 2)
         for layer in self.layers:
             x = layer(x, valid)
-        return self.norm(x.transpose(1, 2)) * keep
+        return (self.norm(x) * keep).transpose(1, 2)
 
 
 class AttentionEncoder(nn.Module):
@@ -219,6 +244,10 @@ class Spot(nn.Module):
         """Features (B, C, T) to zero mean and unit deviation per channel, as a new tensor; padded snippets to 0."""
         x = (features - self.feature_mean) / self.feature_std
         return x if valid is None else x * valid[:, None]
+
+    def classify(self, features, valid=None):
+        """Class logits (B, K+1, T) alone, for features that `standardize` has made."""
+        return self.class_head(self.encoder(features, valid))
 
     def from_standardized(self, features, valid=None):
         """As `forward`, for features that `standardize` has made."""

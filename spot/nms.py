@@ -1,43 +1,65 @@
-"""Gaussian Soft-NMS (Bodla et al., ICCV 2017) on real tIoU, one segment set or many at once."""
+"""Gaussian Soft-NMS (Bodla et al., ICCV 2017) on real tIoU: one set of segments, or many videos at once. Pure numpy."""
 
 import numpy as np
-import torch
+
+# A score below it counts as 0, whatever `min_score` says.
+SMALLEST_SCORE = 1e-12
 
 
 def soft_nms_batch(segments, scores, sigma, min_score, max_detections):
-    """Gaussian Soft-NMS of many independent groups at once: take the best, multiply the rest by exp(-tIoU^2 / sigma).
+    """Gaussian Soft-NMS of many videos at once: take the best, multiply the rest of its class by exp(-tIoU^2 / sigma).
 
-    segments: (G, N, 2) start and end, any unit; scores: (G, N) >= 0, 0 where there is no segment; torch tensors
+    Each step takes the best segment of all classes of a video, until there are `max_detections`. As scores only ever
+    fall, these are the ones that Soft-NMS of every class to its end, and then a sort, would give.
+    segments: (V, G, N, 2) start and end, any unit, or (V, 1, N, 2) where the G classes of a video share them;
+    scores: (V, G, N) >= 0, 0 where there is no segment; numpy arrays
     sigma: > 0, width of the Gaussian; min_score: a segment is dropped once its score falls below it
-    Returns kept segments (G, M, 2) and scores (G, M), M <= max_detections, each group in descending score; 0 = nothing.
+    Returns kept segments (V, M, 2), their class (V, M) in 0..G and scores (V, M), M <= max_detections, descending
+    scores; 0 = nothing.
     """
-    groups, count = scores.shape
-    steps = min(max_detections, count)
-    kept_segments = segments.new_zeros(groups, steps, 2)
-    kept_scores = scores.new_zeros(groups, steps)
-    scores = torch.where(scores >= max(min_score, 1e-12), scores, 0)
-    start, end = segments.unbind(-1)
-    length = (end - start).clamp(min=0)
-    alive = torch.arange(groups, device=scores.device)  # groups that still hold a segment; the work shrinks with them
+    videos, groups, count = scores.shape
+    steps = min(max_detections, groups * count)
+    kept, kept_group = np.zeros((videos, steps, 2), segments.dtype), np.zeros((videos, steps), int)
+    kept_scores = np.zeros((videos, steps), scores.dtype)
+    if not kept_scores.size:
+        return kept, kept_group, kept_scores
+    shared = segments.shape[1] == 1
+    start, end = (np.ascontiguousarray(x).reshape(-1, count) for x in (segments[..., 0], segments[..., 1]))
+    length = np.maximum(end - start, 0)
+    best = scores.max(-1)  # (V, G)
+    scores = scores.reshape(-1, count).copy()
+    video = np.arange(videos)  # those that still have a segment; the work shrinks with them
     for step in range(steps):
-        best_score, best = scores.max(1)
-        if not step % 4 or step == steps - 1:
-            live = (best_score > 0).nonzero(as_tuple=True)[0]
-            if live.numel() == 0:
+        group = best.argmax(1)
+        best_score = best[np.arange(len(video)), group]
+        left = best_score >= max(min_score, SMALLEST_SCORE)
+        if not left.all():
+            video, best, group, best_score = (x[left] for x in (video, best, group, best_score))
+            if not len(video):
                 break
-            if live.numel() < len(alive):
-                alive, scores, start, end, length = (x[live] for x in (alive, scores, start, end, length))
-                best_score, best = best_score[live], best[live]
-        row = best[:, None]
-        best_start, best_end = start.gather(1, row), end.gather(1, row)
-        kept_segments[alive, step] = torch.cat([best_start, best_end], 1)
-        kept_scores[alive, step] = best_score
-        intersection = (torch.minimum(end, best_end) - torch.maximum(start, best_start)).clamp(min=0)
-        union = length + length.gather(1, row) - intersection
-        overlap = intersection / union.clamp(min=1e-12)
-        scores = scores * torch.exp(-(overlap**2) / sigma)
-        scores = torch.where(scores >= max(min_score, 1e-12), scores, 0).scatter(1, row, 0)
-    return kept_segments, kept_scores
+        row = video * groups + group
+        where = video if shared else row
+        class_scores = scores.take(row, 0)  # (V, N)
+        place = class_scores.argmax(1)
+        # take() without an axis counts through the flat array.
+        best_start, best_end, best_length = (x.take(where * count + place) for x in (start, end, length))
+        kept[video, step, 0], kept[video, step, 1] = best_start, best_end
+        kept_group[video, step], kept_scores[video, step] = group, best_score
+        # In place, because making an array of this size takes longer than filling it.
+        overlap = np.minimum(end.take(where, 0), best_end[:, None])
+        overlap -= np.maximum(start.take(where, 0), best_start[:, None])
+        np.maximum(overlap, 0, out=overlap)
+        union = length.take(where, 0)
+        union += best_length[:, None]
+        union -= overlap
+        overlap /= np.maximum(union, 1e-12, out=union)
+        overlap *= overlap
+        overlap *= -1 / sigma
+        class_scores *= np.exp(overlap, out=overlap)
+        class_scores[np.arange(len(video)), place] = 0
+        scores[row] = class_scores
+        best[np.arange(len(video)), group] = class_scores.max(1)
+    return kept, kept_group, kept_scores
 
 
 def soft_nms(segments, scores, sigma, min_score, max_detections):
@@ -46,10 +68,8 @@ def soft_nms(segments, scores, sigma, min_score, max_detections):
     segments: (N, 2); scores: (N,) in 0..1; arrays or tensors
     Returns segments (M, 2) and scores (M,), numpy float64, descending score, M <= max_detections.
     """
-    segments = torch.as_tensor(np.asarray(segments, float)).reshape(1, -1, 2)
-    scores = torch.as_tensor(np.asarray(scores, float)).reshape(1, -1)
-    if scores.shape[1] == 0:
-        return np.zeros((0, 2)), np.zeros(0)
-    segments, scores = soft_nms_batch(segments, scores, sigma, min_score, max_detections)
+    segments = np.asarray(segments, float).reshape(1, 1, -1, 2)
+    scores = np.asarray(scores, float).reshape(1, 1, -1)
+    segments, _, scores = soft_nms_batch(segments, scores, sigma, min_score, max_detections)
     keep = scores[0] > 0
-    return segments[0, keep].numpy(), scores[0, keep].numpy()
+    return segments[0, keep], scores[0, keep]

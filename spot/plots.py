@@ -31,6 +31,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
 LINES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK)
 CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
 CLASS_STYLES = [(color, hatch) for hatch in (None, "/////") for color in CLASS_COLORS]
+MINED_COLORS = {"easy foreground": GREEN, "hard foreground": RED, "hard background": ORANGE, "easy background": BLUE}
 GRAY = "#999999"
 OTHER_STYLE = (GRAY, None)
 MAX_LANES = 8  # of detections that overlap in time
@@ -86,6 +87,7 @@ def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_
 
 
 def draw_bar(axis, start, width, top, style, opacity=1.0):
+    """One segment, from `start` for `width` seconds, with its upper edge at `top`; style: (color, hatch)."""
     color, hatch = style
     axis.broken_barh([(start, width)], (top, 0.8), facecolor=color, hatch=hatch, edgecolor="white", linewidth=0,
                      alpha=opacity)
@@ -170,31 +172,36 @@ LEAST_SHOWN = 0.2
 MASK_PIXELS = 700  # rows and columns of a mask picture; a longer video is sampled
 
 
-def save_video_picture(path, class_names, edges_sec, first_snippets, probabilities, masks, **video):
-    """A PNG of one video on one time axis: its detections, class probabilities, and mask rows.
+def save_video_picture(path, class_names, edges_sec, first_snippets, probabilities, masks, mined, **video):
+    """A PNG of one video on one time axis: detections, class probabilities, mined snippets, and mask rows.
 
     class_names: K names; edges_sec: (T' + 1,) where its snippets begin and end
     first_snippets: (W,) of its windows; probabilities: (W, K+1, T), background last; masks: (W, T, T) in 0..1
-    video: title, segments_sec, labels, scores, as `draw_timeline` takes them; scores far below the best are left out
+    mined: {kind: (W, T) bool}, the easy and hard snippets of boundary refinement
+    video: title, segments_sec, labels, scores, perhaps ground_truth, as `draw_timeline` takes them; scores far below
+    the best are left out
     """
     scores = np.asarray(video["scores"], float)
     kept = np.flatnonzero(scores >= LEAST_SHOWN * scores.max(initial=0))
-    video = {"title": f"{video['title']}   scores over {LEAST_SHOWN:.0%} of the best:",
+    video = {**video, "title": f"{video['title']}   scores over {LEAST_SHOWN:.0%} of the best:",
              "segments_sec": np.asarray(video["segments_sec"], float).reshape(-1, 2)[kept],
              "labels": [video["labels"][index] for index in kept], "scores": scores[kept]}
     window, place = middle_windows(len(edges_sec) - 1, np.asarray(first_snippets), masks.shape[-1])
     probabilities = probabilities[window, :, place].T  # (W, K+1, T) -> (K+1, T')
     best = probabilities[:-1].max(axis=1)
     drawn = [class_names[index] for index in np.argsort(-best, kind="stable")[:MAX_CLASS_LINES]]
-    names = list(dict.fromkeys([*drawn, *video["labels"]]))
+    _, true_labels = video.get("ground_truth") or ((), ())
+    names = list(dict.fromkeys([*drawn, *video["labels"], *true_labels]))
     styles = class_styles(names)
 
-    figure = Figure(figsize=(9, 8), dpi=100)
-    timeline, classes, picture = figure.subplots(3, gridspec_kw={"hspace": 0.28, "height_ratios": (2, 2, 5)})
+    figure = Figure(figsize=(9, 9), dpi=100)
+    axes = figure.subplots(4, gridspec_kw={"hspace": 0.28, "height_ratios": (2, 2, 1, 5)})
+    timeline, classes, snippets, picture = axes
     draw_timeline(timeline, duration_sec=edges_sec[-1], styles=styles, **video)
     draw_probabilities(classes, edges_sec, probabilities, [(name, class_names.index(name)) for name in drawn], styles)
+    draw_mined(snippets, edges_sec, {kind: member[window, place] for kind, member in mined.items()})
     draw_masks(picture, edges_sec, np.asarray(first_snippets), masks)
-    for axis in (timeline, classes, picture):
+    for axis in axes:
         axis.set_xlim(0, edges_sec[-1])
     picture.set_xlabel("seconds")
     with atomic_path(path) as temporary:
@@ -218,6 +225,16 @@ def draw_probabilities(axis, edges_sec, probabilities, drawn, styles):
     tidy(axis)
     axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, frameon=False, handlelength=1.5,
                 borderaxespad=0, labelspacing=0.25)
+
+
+def draw_mined(axis, edges_sec, mined):
+    """A row of marks per kind of snippet that boundary refinement contrasts; mined: {kind: (T',) bool}."""
+    for row, (kind, member) in enumerate(mined.items()):
+        ranges = [(edges_sec[i], edges_sec[i + 1] - edges_sec[i]) for i in np.flatnonzero(member)]
+        axis.broken_barh(ranges, (row - 0.4, 0.8), color=MINED_COLORS[kind], linewidth=0)
+    axis.set(ylim=(len(mined) - 0.5, -0.5), yticks=range(len(mined)), yticklabels=list(mined))
+    axis.tick_params(axis="y", labelsize=8, length=0)
+    tidy(axis)
 
 
 def draw_masks(axis, edges_sec, first_snippets, masks):
@@ -395,11 +412,13 @@ def recall_figure(curve, thresholds):
 
 
 def new_figure(width, height):
+    """A figure of width x height inches with one axis: (figure, axis)."""
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     return figure, tidy(figure.subplots())
 
 
 def tidy(axis):
+    """The look that all axes share; returns the axis."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
@@ -433,12 +452,18 @@ CAPTIONS = {
     "timelines_median": "Videos from the middle of the same order.",
     "timelines_worst": "Videos from the end of the same order.",
 }
+VIEW_CAPTION = ("What the model sees in one video. Easy snippets: the ten most confident foreground and background "
+                "snippets of the class head in each window; hard snippets: the four next to a boundary of the mask, "
+                "just inside and just outside of it. Boundary refinement pulls hard ones to the easy ones of their "
+                "kind.")
 
-def write_report(folder, result, title, unlabeled_classes=None, classes=None, resamples=1000):
+
+def write_report(folder, result, title, unlabeled_classes=None, classes=None, resamples=1000, timelines=()):
     """PNGs and `report.html` into `folder`; everything is drawn before anything is written.
 
     classes: names for the precision-recall picture, None: from the best to the worst
     unlabeled_classes: classes without a labeled training video, None: not known
+    timelines: paths of pictures of single videos, by `save_video_picture`, for the page
     Returns the path of the page.
     """
     diagnosis, curve = diagnose(result), average_recall(result.scene)
@@ -456,7 +481,8 @@ def write_report(folder, result, title, unlabeled_classes=None, classes=None, re
     for name, videos in best_median_worst(scores).items():
         figures[f"timelines_{name}"] = timeline_figure([timeline_of(result, video, scores[video]) for video in videos])
     pictures = {name: as_png(figure) for name, figure in tqdm(figures.items(), "pictures", disable=None, leave=False)}
-    page = report_page(title, summary_rows(result, low_high, curve, unlabeled_classes), pictures, result)
+    views = [Path(picture).read_bytes() for picture in timelines]
+    page = report_page(title, summary_rows(result, low_high, curve, unlabeled_classes), pictures, views, result)
     folder = Path(folder)
     for name, png in pictures.items():
         with atomic_path(folder / f"{name}.png") as temporary:
@@ -494,12 +520,14 @@ def summary_rows(result, low_high, curve, unlabeled_classes):
     return rows
 
 
-def report_page(title, rows, pictures, result):
-    """The report as one HTML text; rows: (name, value) pairs, pictures: {name: PNG bytes}."""
+def report_page(title, rows, pictures, views, result):
+    """The report as one HTML text; rows: (name, value) pairs, pictures: {name: PNG bytes}, views: PNGs of videos."""
     numbers = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+    shown = [(name, CAPTIONS[name], png) for name, png in pictures.items()]
+    shown += [("what the model sees in a video", VIEW_CAPTION, png) for png in views]
     images = "".join(
         f'<figure><img alt="{name}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        f"<figcaption>{html.escape(CAPTIONS[name])}</figcaption></figure>" for name, png in pictures.items())
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>" for name, caption, png in shown)
     head = "".join(f"<th>{threshold_key(threshold)}</th>" for threshold in result.tiou_thresholds)
     by_class = "".join(
         f"<tr><th>{html.escape(name)}</th><td>{positives:,}</td><td>{100 * row.mean():.2f}</td>"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
@@ -40,32 +39,46 @@ def mask_runs(masks, thresholds, counts=None):
     length = masks.shape[-1]
     index = torch.arange(length, device=masks.device)
     last = torch.full((len(masks), 1), length, device=masks.device) if counts is None else counts[:, None]
-    masks = masks.masked_fill(index >= last[..., None], 0)
-    total = F.pad(masks.cumsum(-1), (1, 0))  # (B, T, T + 1): sum of the first t snippets of a row
-    starts, ends, qualities = [], [], []
+    exists = (index < last).to(masks.dtype)[:, None]  # (B, 1, T)
+    masks = masks * exists
+    before, after = _neighbors_below(masks - (1 - exists), thresholds)  # -1 is below every threshold
+    last = last[..., None]
+    starts = torch.where(before < 0, 0, _crossing(masks, before, before + 1, thresholds))
+    ends = torch.where(after >= last, last, _crossing(masks, after, after - 1, thresholds))
+    total = masks.cumsum(-1)
+    inside = _at(total, after - 1) - _at(total, before) * (before >= 0)
+    outside = total[..., -1:] - inside
+    # A snippet that is below the threshold is both of its own neighbors.
+    quality = inside / ((after - before - 1).clamp(min=1) + outside) * (before < after)
+    return starts, ends, quality
+
+
+def _neighbors_below(masks, thresholds):
+    """The last snippet up to i and the first from i on that are below the threshold, (B, T, R): -1 and T for none."""
+    length = masks.shape[-1]
+    index = torch.arange(length, device=masks.device)
+    # Numbers that grow towards snippet i: the largest tells the nearest. On a CPU, products and maxima of floats take
+    # a tenth of the time of torch.where, cummax or a comparison that returns bool.
+    until = ((index + 1) * (index <= index[:, None])).to(masks.dtype)
+    beyond = ((length - index) * (index >= index[:, None])).to(masks.dtype)
+    below, numbers = torch.empty_like(masks), torch.empty_like(masks)
+    before, after = [], []
     for threshold in thresholds:
-        below = (masks < threshold) | (index >= last[..., None])
-        # The last snippet before i and the first after i that are below: -1 and T where there is none.
-        before = torch.where(below, index, -1).cummax(-1).values.diagonal(dim1=1, dim2=2)  # (B, T)
-        after = torch.where(below, index, length).flip(-1).cummin(-1).values.flip(-1).diagonal(dim1=1, dim2=2)
-        starts.append(torch.where(before < 0, 0, _crossing(masks, before, before + 1, threshold)))
-        ends.append(torch.where(after >= last, last, _crossing(masks, after, after - 1, threshold)))
-        inside = _at(total, after) - _at(total, before + 1)
-        outside = total[..., -1] - inside
-        seen = ~below.diagonal(dim1=1, dim2=2)
-        qualities.append(inside / ((after - before - 1).clamp(min=1) + outside) * seen)
-    return torch.stack(starts, -1), torch.stack(ends, -1), torch.stack(qualities, -1)
+        torch.lt(masks, threshold, out=below)
+        before.append(torch.mul(below, until, out=numbers).amax(-1) - 1)
+        after.append(length - torch.mul(below, beyond, out=numbers).amax(-1))
+    return torch.stack(before, -1).long(), torch.stack(after, -1).long()
 
 
 def _at(rows, index):
-    """rows (B, T, M), index (B, T) -> (B, T)."""
-    return rows.gather(-1, index.clamp(0, rows.shape[-1] - 1)[..., None])[..., 0]
+    """rows (B, T, M), index (B, T, R) -> (B, T, R)."""
+    return rows.gather(-1, index.clamp(0, rows.shape[-1] - 1))
 
 
-def _crossing(masks, outside, inside, threshold):
-    """Position between the centers of neighbors `outside` (below) and `inside` (above), (B, T) snippet numbers."""
+def _crossing(masks, outside, inside, thresholds):
+    """Position between the centers of neighbors `outside` (below) and `inside` (above), (B, T, R) snippet numbers."""
     low, high = _at(masks, outside), _at(masks, inside)
-    share = ((threshold - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    share = ((masks.new_tensor(thresholds) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
     return outside + 0.5 + share * (inside - outside)
 
 
@@ -126,36 +139,52 @@ def detections_of(outputs, first_snippets, activation, decoding, external=None):
         evidence = fuse((1 - background) * valid[:, None], external.repeat_interleave(windows, 0)[..., None],
                         decoding.fusion)
     classes = evidence.shape[1]
-    evidence = evidence.view(videos, windows, classes, length).transpose(1, 2)  # (V, K, W, T)
-    video_score = video_evidence(evidence.flatten(2))[..., None]
-    snippet_score = evidence.flatten(2) ** decoding.class_power * video_score**decoding.video_power
-    # Classes that cannot reach min_score are left out before the costly part.
-    video, label = (snippet_score.amax(-1) >= decoding.min_score).nonzero(as_tuple=True)
-    count = min(decoding.top_k * windows, windows * length)
-    best, place = snippet_score[video, label].topk(count, -1)  # (G, top) of W * T snippets
-    segments = torch.stack([starts, ends], -1).view(videos, windows * length, ranks, 2)[video[:, None], place]
-    quality = quality.view(videos, windows * length, ranks)[video[:, None], place]
-    scores = best[..., None] * quality**decoding.mask_power * (quality > 0)
-    kept, kept_scores = soft_nms_batch(segments.flatten(1, 2), scores.flatten(1), decoding.nms_sigma,
-                                       decoding.min_score, decoding.max_detections)
-    return _per_video(kept, kept_scores, video, label, videos, decoding.max_detections)
+    evidence = evidence.view(videos, windows, classes, length).transpose(1, 2).flatten(2)  # (V, K, W * T)
+    video_score = video_evidence(evidence)[..., None]
+    snippet_score = evidence**decoding.class_power * video_score**decoding.video_power
+    quality = quality**decoding.mask_power * (quality > 0)
+    # From here on there are few numbers and many small steps, for which a GPU is no use.
+    snippet_score, starts, ends, quality = (x.cpu().numpy() for x in (snippet_score, starts, ends, quality))
+    segments = np.stack([starts, ends], -1).reshape(videos, windows * length, ranks, 2)
+    return _best(snippet_score, segments, quality.reshape(segments.shape[:3]), decoding, decoding.top_k * windows)
 
 
-def _per_video(segments, scores, video, label, videos, max_detections):
-    """Groups (G, M, ...) -> one (N, 4) numpy array per video with its best detections."""
-    keep = scores > 0
-    owner = video[:, None].expand_as(scores)[keep].cpu().numpy()
-    rows = torch.cat([segments[keep], label[:, None].expand_as(scores)[keep][:, None], scores[keep][:, None]], 1)
-    rows = rows.double().cpu().numpy()
-    order = np.lexsort((-rows[:, 3], owner))
-    rows, owner = rows[order], owner[order]
-    edges = np.searchsorted(owner, np.arange(videos + 1))
-    return [rows[edges[v] : edges[v + 1]][:max_detections] for v in range(videos)]
+def _best(snippet_score, segments, quality, decoding, top):
+    """The best detections of each video, as `detections_of` gives them. Pure numpy.
+
+    snippet_score: (V, K, M) of M snippets; segments: (V, M, R, 2) and quality: (V, M, R) of the proposals that each
+    snippet makes; top: snippets per class that may propose
+    """
+    # Classes that can reach min_score, best first; as many as the video with the most of them has: (V, G).
+    reach = (snippet_score * quality.max(-1)[:, None]).max(-1)
+    most = int((reach >= decoding.min_score).sum(1).max())
+    labels = np.argsort(-reach, 1, kind="stable")[:, :most]
+    scores = _rows_of(snippet_score, labels)
+    if top < scores.shape[2]:
+        place = np.argpartition(scores, -top)[..., -top:]
+        scores = np.take_along_axis(scores, place, -1)  # (V, G, top)
+        segments, quality = _rows_of(segments, place), _rows_of(quality, place)
+    else:  # all classes share the segments
+        segments, quality = segments[:, None], quality[:, None]
+    scores = scores[..., None] * quality
+    count = scores.shape[2] * scores.shape[3]
+    kept, groups, scores = soft_nms_batch(
+        segments.reshape(len(segments), segments.shape[1], count, 2), scores.reshape(*labels.shape, count),
+        decoding.nms_sigma, decoding.min_score, decoding.max_detections)
+    labels = np.take_along_axis(labels, groups, 1)
+    rows = np.concatenate([kept, labels[..., None], scores[..., None]], 2, dtype=np.float64)
+    return [row[:number] for row, number in zip(rows, (scores > 0).sum(1), strict=True)]
+
+
+def _rows_of(x, index):
+    """x (V, M, ...), index (V, ...) numbers of each video's M rows -> these rows, (V, ..., ...)."""
+    first = (np.arange(len(x)) * x.shape[1]).reshape(-1, *[1] * (index.ndim - 1))
+    return x.reshape(-1, *x.shape[2:]).take(first + index, 0)
 
 
 @torch.no_grad()
 def run_windows(model, features, valid, batch_size):
-    """The model over (N, C, T) sequences in batches -> one dict of outputs, with "valid"."""
+    """The model over (N, C, T) sequences in batches of `batch_size` -> one dict of outputs, and "valid" (N, T)."""
     parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
              for i in range(0, len(features), batch_size)]
     merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
@@ -171,6 +200,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     settings: `grid`, `temporal_scale`, `stride`, `window`, `offset`, `fps` (a number, or one per video) and the fields
     of `Decoding`; what is not given comes from the run that the model was loaded from
     Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
+    Raises SpotError where features are not of C channels, or a time that the grid needs is not known.
     """
     features = list(features) if isinstance(features, list | tuple) else [features]
     settings = {**model.settings, **settings}
@@ -195,7 +225,9 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     for index, x in enumerate(fitted):
         groups.setdefault((*window_starts(x.shape[1], grid.temporal_scale),), []).append(index)
     for first_snippets, members in groups.items():
-        for chunk in (members[i : i + batch_size] for i in range(0, len(members), batch_size)):
+        # Masks take T * T numbers a window: as many videos at once as the model takes windows, so that memory is flat.
+        size = max(batch_size // len(first_snippets), 1)
+        for chunk in (members[i : i + size] for i in range(0, len(members), size)):
             windows, valid = stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
             outputs = run_windows(model, windows.to(device), valid.to(device), batch_size)
             scores = None
@@ -209,7 +241,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
 
 
 def to_results(rows, class_names):
-    """One video's (N, 4) detections as the entries of detections.json."""
+    """One video's (N, 4) detections as the entries of detections.json; class_names: K names."""
     return [{"label": class_names[int(label)], "score": score, "segment": [start, end]}
             for start, end, label, score in rows.tolist()]
 

@@ -26,10 +26,11 @@ class PseudoLabels:
 
 
 @torch.no_grad()
-def make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mask_threshold, soft=True):
+def make_pseudo_labels(outputs, class_logits, valid, montage, activation, class_threshold, mask_threshold, soft=True):
     """Pseudo labels from a teacher's outputs on the weak view, moved to the student's view.
 
-    outputs: the model's dict; valid: (B, T) bool; montage: augment.Montage that the student sees
+    outputs: the model's dict, which says where something is; class_logits: (B, K+1, T), which say what it is
+    valid: (B, T) bool; montage: augment.Montage that the student sees
     The classes of a snippet are those of its instance: logits pooled under its mask row. It counts where the best of
     them reaches `class_threshold`; its mask row is cut at `mask_threshold`.
     soft: the probabilities are the targets, and snippets that are neither SURE foreground nor background are left out;
@@ -38,7 +39,7 @@ def make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mas
     masks = outputs["masks"] * valid[:, None]
     probability = class_probabilities(outputs["class_logits"], activation)
     inside_share = montage.show(foreground(probability) * valid)
-    pooled = class_probabilities(pooled_class_logits(outputs["class_logits"], masks), activation)
+    pooled = class_probabilities(pooled_class_logits(class_logits, masks), activation)
     pooled = montage.show(pooled[:, :-1])  # (B, K, T)
     confidence, best = pooled.max(1, keepdim=True)
     inside = inside_share > 0.5

@@ -1,6 +1,7 @@
 """Every annotation format of the field, written by hand as its users have it, then the real files."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from spot.annotations import (
     match_name,
     read_annotations,
     read_class_file,
+    read_video_ids,
     read_video_info,
+    without_blocked,
 )
 from spot.files import SpotError
 
@@ -198,7 +201,9 @@ def test_a_fault_is_one_sentence_with_file_and_video(tmp_path, data, words):
     [
         ("cut.json", '{"database": {"x"', "not valid JSON"),
         ("list.json", "[1]", "list"),
+        ("twice.json", '{"database": {"x": {"annotations": []}, "y": {}, "x": {}}}', "two entries are called 'x'"),
         ("empty.csv", "", "not a CSV table"),
+        ("cut.csv", "video,type,type_idx,start,end\nx,Diving,26,1,2\nx,Diving,26", "line 3 has 3 cells, the header 5"),
         ("other.csv", "a,b\n1,2\n", "columns a, b"),
         ("long_row.csv", "video,type,type_idx,start,end\nx,Diving,26,1,2,3\n", "not a CSV table"),
         ("no_rows.csv", "video,type,type_idx,start,end\n", "no segment"),
@@ -223,8 +228,39 @@ def test_info_faults(tmp_path):
         read_video_info(write(tmp_path / "info.csv", INFO_HEADER + row + row.replace("98", "97")))
     with pytest.raises(SpotError, match="needs one named video"):
         read_video_info(write(tmp_path / "info.csv", "id,subset\nx,training\n"))
+    with pytest.raises(SpotError, match="names no video"):
+        read_video_info(write(tmp_path / "info.csv", INFO_HEADER))
+    with pytest.raises(SpotError, match="line 2 has 4 cells, the header 7"):  # it would have been in no subset
+        read_video_info(write(tmp_path / "info.csv", INFO_HEADER + "v_z,100,10.0,30.0"))
     with pytest.raises(SpotError, match=r"'v_z'.*feature_frames.*'many'"):
         read_video_info(write(tmp_path / "info.csv", INFO_HEADER + row.replace("98", "many")))
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    """As the data check reads: six faults in four videos and a table, and what is sound is still there.
+
+    That y could not be read does not make its row in the table a fault.
+    """
+    entries = {"x": entry(RUN, {"segment": [1], "label": "a"}, {"segment": [1, 2]}), "v_x": entry(RUN),
+               "y": entry(duration="long"), "z": entry(RUN)}
+    path = write(tmp_path / "a.json", json.dumps(database(**entries))[:-2] + ', "z": {"annotations": []}}}')
+    sentences = []
+
+    def attempt(function, *arguments):
+        try:
+            return function(*arguments)
+        except SpotError as error:
+            sentences.append(str(error))
+
+    rows = "y,100,10.0,30.0,10.0,training,98\nz,many,10.0,30.0,10.0,training,98\n"
+    info = write(tmp_path / "info.csv", INFO_HEADER + rows)
+    videos = read_annotations(path, info, attempt)
+    assert [(video.name, len(video.labels)) for video in videos] == [("x", 1), ("v_x", 1), ("z", 0)]
+    wanted = ("info.csv, video 'z', frames: 'many'", "two entries are called 'z'", "'x'.*has no `segment`",
+              "'x'.*has no `label`", "'y', duration: 'long'", "two videos are called 'v_x'")
+    assert len(sentences) == len(wanted)
+    for words in wanted:
+        assert sum(bool(re.search(words, sentence)) for sentence in sentences) == 1, words
 
 
 json_values = st.recursive(
@@ -266,7 +302,8 @@ def test_any_table_is_read_or_refused_in_a_sentence(tmp_path_factory, header, ro
     path = tmp_path_factory.getbasetemp() / "fuzzed.csv"
     path.write_bytes("\n".join([header, *rows]).encode() + noise)
     videos = one_class_videos({"a": 1})
-    for read in (read_annotations, read_video_info, read_class_file, lambda path: labeled_split(videos, path, 0)):
+    readers = (read_annotations, read_video_info, read_class_file, read_video_ids)
+    for read in (*readers, lambda path: labeled_split(videos, path, 0)):
         try:
             read(path)
         except SpotError as error:
@@ -292,6 +329,15 @@ def test_clean_segments_without_a_duration_clips_only_the_start():
     np.testing.assert_array_equal(clean_segments(video)[0], [[0, 1e6]])
 
 
+def test_clean_segments_ends_with_the_features_where_no_duration_is_known():
+    """The features of x end after 5 s; y is 10 s long, wherever its features end."""
+    segments = [{"segment": span, "label": "a"} for span in ([4, 6], [6, 8])]
+    x, y = read_annotations(database(x={"annotations": segments}, y=entry(*segments)))
+    spans, _, counts = clean_segments(x, 5.0)
+    assert spans.tolist() == [[4, 5]] and counts == {"clipped": 1, "dropped": 1}
+    assert clean_segments(y, 5.0)[0].tolist() == [[4, 6], [6, 8]]
+
+
 def test_class_names_are_sorted_or_in_the_order_of_their_ids():
     def videos(*pairs):
         return read_annotations(database(x=entry(*({**RUN, "label": name, "label_id": i} for name, i in pairs))))
@@ -311,13 +357,22 @@ def test_class_file_as_csv_as_text_and_as_numbered_text(tmp_path):
     assert read_class_file(write(tmp_path / "detclasslist.txt", "9 Dunk\n7 Pitch\n")) == ["Pitch", "Dunk"]
 
 
+def test_ambiguous_is_no_class_of_a_class_file_either(tmp_path):
+    """OpenTAD lists every label that the annotations of THUMOS14 have."""
+    listed = write(tmp_path / "category_idx.txt", "Ambiguous\nDiving\nBilliards\n")
+    assert read_class_file(listed) == ["Diving", "Billiards"]
+    with pytest.raises(SpotError, match="lists no class"):
+        read_class_file(write(tmp_path / "c.txt", "Ambiguous\n"))
+
+
 def test_class_file_faults(tmp_path):
     videos = read_annotations(database(x=entry(RUN)))
     assert class_names(videos, write(tmp_path / "c.txt", "Walking\nRunning\n")) == ["Walking", "Running"]
     for content, words in (("Walking\n", "'Running' is in the annotations"), ("", "no class"), ("a\na\n", "twice")):
         with pytest.raises(SpotError, match=words):
             class_names(videos, write(tmp_path / "c.txt", content))
-    for content, words in (("name\nx\n", "needs id and label"), ("id,label\nx,Running\n", "whole number")):
+    for content, words in (("name\nx\n", "needs id and label"), ("id,label\nx,Running\n", "whole number"),
+                           ("id,label\n3,Running\n3,Walking\n", "'Running' and 'Walking' have one id, 3")):
         with pytest.raises(SpotError, match=words):
             class_names(videos, write(tmp_path / "c.csv", content))
 
@@ -325,6 +380,29 @@ def test_class_file_faults(tmp_path):
 def test_the_published_class_ids_are_200_names_not_sorted():
     names = read_class_file(Path(__file__).parents[1] / "config" / "published_class_ids.csv")
     assert len(names) == 200 and names[:2] == ["Beer pong", "Kneeling"]
+
+
+# --- videos to leave out -----------------------------------------------------------------------------------------
+
+
+def test_lists_of_video_ids(tmp_path):
+    """blocked.json as a list, as reasons by id, and empty; missing_files.txt, whose last line OpenTAD leaves open."""
+    assert read_video_ids(write(tmp_path / "a.json", ["a", "v_b"])) == ["a", "v_b"]
+    assert read_video_ids(write(tmp_path / "a.json", {"a": "gone", "b": None})) == ["a", "b"]
+    assert read_video_ids(write(tmp_path / "a.json", [])) == read_video_ids(write(tmp_path / "a.txt", "")) == []
+    assert read_video_ids(write(tmp_path / "a.txt", "a\nb c")) == ["a", "b c"]
+    for content in ([1], "x", 3, [["a"]], None):
+        with pytest.raises(SpotError, match=r"a\.json: is no list of video ids"):
+            read_video_ids(write(tmp_path / "a.json", json.dumps(content)))
+
+
+def test_blocked_videos_are_left_out_with_or_without_prefix(tmp_path):
+    """`never` is in BMN's list but not in these annotations: no fault."""
+    videos = read_annotations(database(v_a=entry(), v_b=entry(), v_v_c=entry()))
+    path = write(tmp_path / "blocked.json", ["v_a", "v_c", "never"])
+    kept, count = without_blocked(videos, path)
+    assert [video.name for video in kept] == ["b"] and count == 2
+    assert without_blocked(videos, None) == (videos, 0)
 
 
 # --- labeled split -----------------------------------------------------------------------------------------------
@@ -429,6 +507,7 @@ def test_real_activitynet_files():
     assert class_names(videos) == sorted(class_names(videos, folder / "published_class_ids.csv"))
     training = [video for video in videos if video.subset == "training"]
     assert len(labeled_split(training, "info", 0, info)) == 966
+    assert len(labeled_split(training, "info", 0, folder / "video_info_new_0.4.csv")) == 5782
     drawn = labeled_split(training, 0.1, 0)
     per_class = Counter(video.labels[0] for video in training if video.name in set(drawn))
     assert len(drawn) == 965 and len(per_class) == 200 and min(per_class.values()) >= 4

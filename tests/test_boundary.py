@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spot.boundary import boundary_loss, contrast, easy_snippets, hard_snippets
+from spot.boundary import boundary_loss, contrast, easy_snippets, hard_snippets, mine_snippets
 
 
 def which(flags):
@@ -126,3 +126,15 @@ def test_steps_pull_hard_snippets_to_the_easy_ones_of_their_kind():
     assert losses[-1] < 0.2 * losses[0]
     assert all(to_foreground[hard] > to_background[hard] for hard in (4, 5, 10, 11))
     assert all(to_foreground[hard] < to_background[hard] for hard in (2, 3, 12, 13))
+
+
+def test_mined_snippets_are_where_head_and_mask_say():
+    """The class head is surest of snippets 2 and 7; the mask spans 4 .. 8, so 4 and 7 are the last inside, 3 and 8 the
+    first outside."""
+    foreground = torch.tensor([[0.2, 0.1, 0.95, 0.6, 0.6, 0.6, 0.6, 0.05, 0.2, 0.2]])
+    masks = torch.zeros(1, 10, 10)
+    masks[0, 4:8, 4:8] = 1
+    mined = mine_snippets(foreground, masks, torch.ones(1, 10, dtype=torch.bool), easy_count=1, widths=(0, 1))
+    places = {kind: member[0].nonzero()[:, 0].tolist() for kind, member in mined.items()}
+    assert places == {"easy foreground": [2], "hard foreground": [4, 7], "hard background": [3, 8],
+                      "easy background": [7]}

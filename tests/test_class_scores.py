@@ -57,6 +57,8 @@ def test_npz_scores(tmp_path):
     ("content", "words"),
     [
         ([1], "list"),
+        ('{"a": {"class": "Run", "score": 1}, "a": {"class": "Run", "score": 0}}', "'a' stands in it twice"),
+        ({"results": {"a": [0.1, 0.2]}, "class": ["Run", "Run"]}, "'Run' stands in it twice"),
         ({}, "none of the model's classes"),
         ({"a": {"class": "Fly", "score": 1}}, "none of the model's classes"),
         ({"a": {"class": "Run"}}, "'a'.*expected"),
@@ -72,8 +74,11 @@ def test_npz_scores(tmp_path):
     ],
 )
 def test_a_broken_json_is_one_sentence(tmp_path, content, words):
+    path = write_json(tmp_path / "scores.json", content)
+    if isinstance(content, str):
+        path.write_text(content)
     with pytest.raises(SpotError, match=rf"scores\.json: .*{words}"):
-        read_class_scores(write_json(tmp_path / "scores.json", content), ["Run"])
+        read_class_scores(path, ["Run"])
 
 
 def test_broken_arrays_and_unknown_suffixes_are_refused(tmp_path):

@@ -1,11 +1,14 @@
 """The data check: every count by hand on tiny videos, and perfect outputs that come back as their segments."""
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 
+from spot.annotations import class_names, clean_segments, read_annotations
 from spot.data_check import (
     FeatureFacts,
     bound,
@@ -13,13 +16,14 @@ from spot.data_check import (
     hidden_segments,
     on_grid,
     overlaps,
-    repeated_keys,
     time_differences,
 )
 from spot.datasets import GridSettings
 from spot.evaluation import evaluate_detections
 from spot.proposals import Decoding
+from spot.segments import resize_grid, window_grid
 
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROW = {"segment": [2.0, 6.0], "label": "run"}
 
 
@@ -48,10 +52,10 @@ def checked(tmp_path):
                 np.save(folder / f"{name}.npy", array)
         data = {"video_anno_path": str(tmp_path / "annotations.json"), "video_info_path": None,
                 "feature_path": str(folder), "feature_pattern": None, "feat_dim": 6, "class_file": None,
-                "num_classes": None}
+                "num_classes": None, "blocked": None}
         grid = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1}
         rest = {"train_subset": "training", "eval_subset": "validation", "labeled": 0.5, "split_seed": 0,
-                "activation": "sigmoid", "tiou": "0.3:0.7:5"}
+                "activation": "sigmoid", "tiou": "0.3:0.7:5", "class_scores": "none"}
         for part in (data, grid, rest):
             part.update({key: settings.pop(key) for key in list(settings) if key in part})
         return check_data(data, grid, settings, **rest)
@@ -91,6 +95,58 @@ def test_all_problems_are_listed_at_once(checked):
     assert all(problem in report.text() for problem in report.problems)
 
 
+def test_all_faults_of_annotations_and_of_file_names_are_listed_at_once(checked, tmp_path):
+    """Two broken segments in one video, one in another, and two videos with two feature files each."""
+    broken = [{"segment": [1], "label": "run"}, ROW, {"segment": [1, 2]}]
+    (tmp_path / "features").mkdir()
+    for name in ("video_a", "v_video_b"):
+        (tmp_path / "features" / f"{name}.csv").write_text("1,2,3,4,5,6\n")
+    report = checked(annotations(video_c={"annotations": broken}, video_d={"annotations": [{"segment": [1, "x"],
+                                                                                             "label": "run"}]}))
+    assert len(report.problems) == 5
+    assert sum("both features of video" in problem for problem in report.problems) == 2
+    assert sum("video 'video_c'" in problem for problem in report.problems) == 2
+    assert sum("video 'video_d'" in problem and "'x'" in problem for problem in report.problems) == 1
+    assert "6 videos read" in lines_of(report, "Features"), "the sound rest was checked"
+
+
+def test_many_faults_of_one_kind_are_counted(checked):
+    report = checked(annotations(video_a={"annotations": [{"segment": [1], "label": "run"}] * 25}))
+    assert len(report.problems) == 1, "the same sentence 25 times is one"
+    rows = [{"segment": [1, f"{i} s"], "label": "run"} for i in range(25)]
+    report = checked(annotations(video_a={"annotations": rows}))
+    assert len(report.problems) == 11 and "15 more faults of the annotations" in report.problems[-1]
+
+
+def test_an_external_classifier_is_read_as_well(checked, tmp_path):
+    """One file lacks a video of the evaluation subset, another is cut off; training would run all the same."""
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"video_e": {"class": "run", "score": 1}}))
+    report = checked(annotations(), class_scores=str(scores))
+    assert report.problems == [] and len(report.warnings) == 1
+    assert "testing.class_scores: 1 of 2 evaluation videos, such as video_f" in report.warnings[0]
+    scores.write_text('{"video_e"')
+    report = checked(annotations(), class_scores=str(scores))
+    assert report.problems == [] and ["scores.json: is not valid JSON" in line for line in report.warnings] == [True]
+
+
+def test_a_list_of_missing_features_silences_the_names(checked, tmp_path):
+    """Of two videos without features one is listed; of those listed one has features after all, which are used."""
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "missing_files.txt").write_text("video_c\nvideo_a")
+    report = checked(annotations(), {"video_c": None, "video_d": None})
+    assert len(report.warnings) == 3 and any("video_d has no features" in line for line in report.warnings)
+    assert any(line == "1 training videos have no features, as missing_files.txt says" for line in report.warnings)
+    assert any("1 training videos are listed in missing_files.txt, but have features" in line
+               for line in report.warnings)
+
+
+def test_a_list_of_blocked_videos_of_another_data_set_is_a_warning(checked, tmp_path):
+    (tmp_path / "b.txt").write_text("someone\n")
+    report = checked(annotations(), blocked=str(tmp_path / "b.txt"))
+    assert report.problems == [] and len(report.warnings) == 1 and "none of the videos is in" in report.warnings[0]
+
+
 def test_a_broken_evaluation_file_is_a_warning_because_training_runs(checked):
     report = checked(annotations(), {"video_e": np.zeros((0, 6), np.float32)})
     assert report.problems == [] and any("video_e.npy" in warning for warning in report.warnings)
@@ -101,13 +157,6 @@ def test_a_forgotten_prefix_shows_in_the_nearest_name(checked):
         f"clip_{name}": np.ones((16, 6), np.float32) for name in annotations()}})
     assert any("video_a has no features; the nearest feature name is clip_video_a" in line for line in report.warnings)
     assert any("none of the 4 training videos has features" in line for line in report.problems)
-
-
-def test_two_videos_with_one_name_are_found(tmp_path):
-    """JSON readers keep the last of two equal keys without a word."""
-    path = tmp_path / "twice.json"
-    path.write_text('{"database": {"a": {"annotations": []}, "b": {"annotations": []}, "a": {"annotations": []}}}')
-    assert repeated_keys(path) == ["a"]
 
 
 def test_an_id_with_and_without_its_prefix_is_a_problem(checked):
@@ -121,9 +170,12 @@ def test_an_empty_training_subset_names_those_that_exist(checked):
     assert len(report.problems) == 1 and "'trainig'" in report.problems[0] and "'training' (4)" in report.problems[0]
 
 
-def test_missing_files_are_two_problems_not_one(checked):
-    report = checked(annotations(), video_anno_path="nowhere.json", feature_path="no_folder")
-    assert len(report.problems) == 2 and "no_folder" in report.text() and "nowhere.json" in report.text()
+def test_every_missing_file_is_a_problem_of_its_own(checked):
+    report = checked(annotations(), video_anno_path="nowhere.json", video_info_path="no.csv",
+                     feature_path=["no_folder", "nor_this"])
+    assert len(report.problems) == 4
+    for name in ("nowhere.json", "no_folder", "nor_this", "no.csv"):
+        assert sum(name in problem for problem in report.problems) == 1
 
 
 def test_dirty_segments_are_counted(checked):
@@ -165,7 +217,39 @@ def test_a_wrong_stride_shows_in_the_time_that_features_cover():
 def test_overlaps_are_counted_by_kind():
     """0-4 of class 0; 2-6 of class 1 (cross); 2.2-6.1 of class 2 (twin of it, cross with the first); 3-5 of class 0."""
     segments = np.array([[0, 4], [2, 6], [2.2, 6.1], [3, 5], [7, 8.0]])
-    assert overlaps(segments, np.array([0, 1, 2, 0, 0])) == {"cross": 4, "twins": 1, "same": 1}
+    counts = {"cross": 4, "twins": 1, "same": 1, "cross_whole": 4, "same_whole": 1}
+    assert overlaps(segments, np.array([0, 1, 2, 0, 0])) == counts
+
+
+def test_overlaps_of_a_snippet_or_more_are_counted_apart():
+    """0-2 and 1.5-4 share half a snippet, 1.5-4 and 3-6 one, 3-6 and 6-7 touch."""
+    segments = np.array([[0, 2], [1.5, 4], [3, 6], [6, 7]])
+    nothing = dict.fromkeys(("cross", "twins", "same", "cross_whole", "same_whole"), 0)
+    assert overlaps(segments, np.zeros(4, int)) == {**nothing, "same": 2, "same_whole": 1}
+    assert overlaps(segments, np.arange(4)) == {**nothing, "cross": 2, "cross_whole": 1}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real annotation files of ../shared/data are not here")
+def test_overlaps_of_the_real_annotations():
+    """ActivityNet's training videos in 100 snippets; both halves of THUMOS14 at 4 frames per snippet."""
+    def counted(videos, grid_of):
+        counts = Counter()
+        for video in videos:
+            segments_sec, labels, _ = clean_segments(video)
+            segments = grid_of(video).to_snippet(segments_sec)
+            counts.update(overlaps(segments, np.array([names.index(label) for label in labels], int)))
+        return counts
+
+    anet = read_annotations(SHARED / "anet" / "anet_anno_action.json", SHARED / "anet" / "video_info_new_0.9.csv")
+    anet = [video for video in anet if video.subset == "training"]
+    names = class_names(anet)
+    counts = counted(anet, lambda video: resize_grid(100, video.duration_sec, video.feature_duration_sec))
+    assert (counts["same"], counts["same_whole"]) == (305, 281)
+    thumos = read_annotations(SHARED / "thumos14" / "thumos14.json")
+    names = class_names(thumos)
+    counts = counted(thumos, lambda video: window_grid(int(video.duration_sec * video.fps / 4), 4, 16, video.fps,
+                                                       video.duration_sec))
+    assert (counts["cross"], counts["cross_whole"], counts["twins"]) == (168, 148, 361)
 
 
 def test_a_segment_is_hidden_only_where_shorter_ones_hold_all_its_snippets():

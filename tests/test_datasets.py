@@ -9,6 +9,7 @@ from spot.datasets import (
     GridSettings,
     SnippetDataset,
     choose_device,
+    choose_precision,
     draw,
     feature_statistics,
     open_data,
@@ -146,6 +147,19 @@ def test_missing_features_are_counted_and_named(capsys):
     assert with_features([videos[3]], Source({"clip_3": 0}), "training")[1] == [] and capsys.readouterr().err == ""
 
 
+def test_listed_missing_features_are_only_counted(capsys):
+    """Two of three are in missing_files.txt; with all of them there, no name is left to tell."""
+    source = Source({"clip_0": 0})
+    source.listed_missing = {"v_clip_1", "clip_2", "elsewhere"}
+    videos = [video(f"clip_{i}") for i in range(4)]
+    assert with_features(videos, source, "training")[1] == ["clip_1", "clip_2", "clip_3"]
+    warning = capsys.readouterr().err
+    assert warning == "warning: 3 of 4 training videos have no features: clip_3; 2 are listed in missing_files.txt\n"
+    with_features(videos[:3], source, "training")
+    warning = capsys.readouterr().err
+    assert warning == "warning: 2 of 3 training videos have no features; 2 are listed in missing_files.txt\n"
+
+
 def test_statistics_by_hand():
     """Channel 0 holds 0..7 and 0..3: mean 34 / 12, mean square 154 / 12; channel 1 is always 5: deviation 1, not 0."""
     a, b = counting(8), counting(4)
@@ -193,7 +207,7 @@ def annotations(path):
 
 
 def opened(folder, **changes):
-    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None,
+    values = {"video_anno_path": annotations(folder / "anno.json"), "video_info_path": None, "blocked": None,
               "feature_path": str(folder), "feature_pattern": None, "feat_dim": C, "class_file": None,
               "num_classes": None}
     return open_data(**{**values, **changes})
@@ -205,7 +219,24 @@ def test_open_data_reads_videos_classes_and_features(tmp_path):
     assert [one.name for one in videos] == list("abcdefg") and names == CLASSES and "a" in source and "b" not in source
 
 
-@pytest.mark.parametrize("key", ["video_anno_path", "video_info_path", "class_file", "feature_path"])
+def test_blocked_videos_are_left_out_and_the_classes_stay(tmp_path, capsys):
+    """c alone holds `throw` for sure of the labeled ones; the classes of a model must not hang on a list."""
+    (tmp_path / "blocked.json").write_text('["v_c", "f", "never"]')
+    np.save(tmp_path / "a.npy", counting(8).T)
+    videos, names, _ = opened(tmp_path, blocked=str(tmp_path / "blocked.json"))
+    assert [one.name for one in videos] == list("abdeg") and names == CLASSES
+    assert "note: 2 videos are left out, because" in capsys.readouterr().err
+
+
+def test_without_a_duration_a_video_ends_with_its_features():
+    """Features of 8 s: [6, 99] ends there, and [9, 12] is dropped instead of landing on the last snippet."""
+    data = dataset([video("a", (6, 99, "run"), (9, 12, "jump"), duration=None)], {"a": counting(8)})
+    assert data.dirty == {"clipped": 1, "dropped": 1}
+    batch = data.batch([0])
+    assert batch["segments"][0, 0].tolist() == pytest.approx([6, 8], abs=1e-3) and batch["labels"].tolist() == [[1]]
+
+
+@pytest.mark.parametrize("key", ["video_anno_path", "video_info_path", "blocked", "class_file", "feature_path"])
 def test_a_missing_path_is_refused_with_its_key(tmp_path, key):
     with pytest.raises(SpotError, match=rf"dataset\.{key}: .*nowhere does not exist.*make demo"):
         opened(tmp_path, **{key: str(tmp_path / "nowhere")})
@@ -222,3 +253,14 @@ def test_a_device_that_is_not_there_is_refused():
     assert choose_device("cpu").type == "cpu" and choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(SpotError, match=r"training\.device=abacus cannot be used"):
         choose_device("abacus")
+
+
+def test_precision_is_chosen_by_what_the_processor_multiplies_fast(monkeypatch):
+    """`auto` asks for either of the two bf16 units; a word that is not `auto` stays."""
+    cpu = torch.device("cpu")
+    for unit, expected in (("avx512_bf16", "bf16"), ("amx_bf16", "bf16"), ("avx512_f", "none")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda unit=unit: {unit: True}, raising=False)
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("none", cpu) == "none" and choose_precision("bf16", cpu) == "bf16"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch 2.11 on some builds
+    assert choose_precision("auto", cpu) == "none"

@@ -235,6 +235,18 @@ def test_thumos14_variants_leave_out_videos_and_their_detections(variant, left):
     assert result.scene.videos[: result.num_videos] == [f"video_test_{number}" for number in left.split()]
 
 
+def test_blocked_videos_are_left_out_with_their_detections():
+    """c is blocked by its bare id and d is in no annotation: their wrong detections do not count, that of e does."""
+    truth = [video("a", (0, 1, "run")), video("c", (0, 1, "run"))]
+    entry = {"segment": [5, 6], "label": "run", "score": 1}
+    predictions = {"results": {"a": [{**entry, "segment": [0, 1], "score": 0.5}], "v_c": [entry], "v_d": [entry]}}
+    result = evaluate_detections(truth, predictions, truth[0].subset, (0.5,), blocked=["v_c", "d"])
+    assert (result.average_mAP, result.num_videos, result.num_left_out_videos) == (1, 1, 1)
+    assert result.num_unknown_videos == 0
+    everything = evaluate_detections(truth, predictions, truth[0].subset, (0.5,))
+    assert everything.average_mAP < 1 and (everything.num_left_out_videos, everything.num_unknown_videos) == (0, 1)
+
+
 # --- a plain reference ------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ def test_npy_headers_that_claim_anything(folder, shape, descr, fortran, version,
 
 
 @cases(max_examples=150, **QUICK)
-@given(suffix=st.sampled_from([".npy", ".npz", ".pt", ".csv", ".h5"]), content=st.binary(max_size=200))
+@given(suffix=st.sampled_from([".npy", ".npz", ".pt", ".pkl", ".csv", ".h5"]), content=st.binary(max_size=200))
 def test_feature_files_of_noise(folder, suffix, content):
     path = folder / f"noise{suffix}"
     path.write_bytes(content)

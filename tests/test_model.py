@@ -5,6 +5,8 @@ import torch
 from tiny import K, T, model
 from torch import nn
 
+from spot.model import attention, dropout
+
 ARCHITECTURES = [(encoder, head) for encoder in ("conv_transformer", "attention") for head in ("pairwise", "fixed")]
 either = pytest.mark.parametrize(("encoder", "mask_head"), ARCHITECTURES)
 
@@ -168,3 +170,21 @@ def test_sigmoid_actions_start_out_improbable():
     bias = model().class_head.bias.detach()
     assert torch.allclose(bias[:K].sigmoid(), torch.full((K,), 0.01))
     assert model(class_activation="softmax").class_head.bias[:K].detach().sigmoid().min() > 0.1
+
+
+def test_attention_in_bf16_on_a_cpu_is_attention():
+    """The written-out form that bf16 takes on a CPU gives what the fused kernel gives in float32, also with padding."""
+    query, key, value = torch.randn(3, 2, 2, 8, 4, generator=torch.Generator().manual_seed(0)).unbind(0)
+    seen = (torch.arange(8) < torch.tensor([[8], [5]]))[:, None, None]
+    full = attention(query, key, value, seen)
+    half = attention(*(x.bfloat16() for x in (query, key, value)), seen)
+    assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), full, atol=0.03)
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+    """A quarter of 200,000 ones: 64 of 256 bytes drop, so kept ones become 4/3; three sigma are 0.003."""
+    torch.manual_seed(0)
+    x = dropout(torch.ones(400, 500), 0.25, True)
+    assert set(x.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert (x == 0).float().mean() == pytest.approx(0.25, abs=0.003)
+    assert dropout(x, 0.25, False) is x and dropout(x, 0.0, True) is x

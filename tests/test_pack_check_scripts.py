@@ -182,7 +182,6 @@ def resized(run_folder, tmp_path):
     (["features=OWN", "duration=times.csv"], ["times.csv"]),
     (["features=OWN", "fps=25", "duration=-3"], ["duration=-3", "positive"]),
     (["fps=25"], ["features=", "dataset.fps"]),
-    (["--plot"], ["--plot", "features="]),
 ])
 def test_a_mistake_with_own_videos_is_one_sentence(run_folder, own, tmp_path, capsys, arguments, words):
     arguments = [f"output_path={tmp_path}/out", *(argument.replace("OWN", str(own)) for argument in arguments)]

@@ -8,7 +8,9 @@ from tiny import model as fresh_model
 from torch import nn
 
 import spot
-from spot.proposals import join_windows, mask_runs, to_results
+from spot import proposals
+from spot.nms import soft_nms
+from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
 
 DECODING = {"mask_thresh": (0.5,), "top_k": 8, "nms_sigma": 0.4, "min_score": 0.05, "max_detections": 50}
 SECONDS = {"grid": "window", "stride": 1, "window": 1, "fps": 1.0}  # one snippet per second
@@ -89,6 +91,42 @@ def test_threshold_zero_keeps_the_whole_sequence():
     assert (starts == 0).all() and (ends == 4).all() and (quality == 0.5).all()
 
 
+def plain_run(row, i, threshold, count):
+    """The run of one row that holds snippet i, cell by cell: (first, last) snippets, None where i is below."""
+    if i >= count or row[i] < threshold:
+        return None
+    first = last = i
+    while first > 0 and row[first - 1] >= threshold:
+        first -= 1
+    while last + 1 < count and row[last + 1] >= threshold:
+        last += 1
+    return first, last
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_match_a_plain_loop(seed):
+    """Random rows of 7, of which 7 or 4 snippets exist; 0 and 1 among the values."""
+    random = np.random.default_rng(seed)
+    masks = (random.random((2, 7, 7)) * 1.4 - 0.2).clip(0, 1)
+    thresholds, counts = (0.0, 0.3, 0.8), (7, 4)
+    starts, ends, quality = mask_runs(torch.tensor(masks), thresholds, torch.tensor(counts))
+    for b, i, r in np.ndindex(2, 7, 3):
+        row, count, threshold = masks[b, i], counts[b], thresholds[r]
+        run = plain_run(row, i, threshold, count)
+        if run is None:
+            assert quality[b, i, r] == 0
+            continue
+        first, last = run
+        start, end = 0, count
+        if first > 0:  # between the centers first - 0.5 and first + 0.5
+            start = first - 0.5 + (threshold - row[first - 1]) / (row[first] - row[first - 1])
+        if last + 1 < count:
+            end = last + 0.5 + (row[last] - threshold) / (row[last] - row[last + 1])
+        inside = row[first : last + 1].sum()
+        wanted = inside / (last + 1 - first + row[:count].sum() - inside)
+        assert (starts[b, i, r], ends[b, i, r], quality[b, i, r]) == pytest.approx((start, end, wanted))
+
+
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +175,47 @@ def test_an_oracle_is_right_in_seconds():
     rows = spot.detect(Oracle(8), answer(8, (1, 4, 0), (5, 7, 1)), 8.0, **SECONDS, **DECODING)[0]
     assert found(rows) == [(1, 4, 0), (5, 7, 1)]
     assert (np.diff(rows[:, 3]) <= 0).all() and rows.dtype == np.float64
+
+
+@pytest.mark.parametrize("top_k", [2, 6])
+@pytest.mark.parametrize("max_detections", [4, 100])
+def test_detections_match_a_plain_loop(top_k, max_detections):
+    """Three videos of T = 6, K = 3: every class by itself, its best `top_k` snippets, every threshold, Soft-NMS; then
+    all classes sorted."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = {"class_logits": 2 * torch.randn(3, 4, 6, generator=generator, dtype=torch.float64) - 2,
+               "masks": torch.rand(3, 6, 6, generator=generator, dtype=torch.float64),
+               "valid": torch.ones(3, 6, dtype=torch.bool)}
+    decoding = Decoding((0.2, 0.5), top_k, min_score=0.05, max_detections=max_detections)
+    starts, ends, quality = mask_runs(outputs["masks"], decoding.mask_thresh)
+    evidence = proposals.class_evidence(outputs, "sigmoid")
+    found = detections_of(outputs, [0], "sigmoid", decoding)
+    assert len(found) == 3 and any(len(rows) for rows in found)
+    for v, rows in enumerate(found):
+        wanted = []
+        for label in range(3):
+            snippets = evidence[v, label].argsort(descending=True)[:top_k]
+            segments = torch.stack([starts[v, snippets], ends[v, snippets]], -1).reshape(-1, 2)
+            scores = (evidence[v, label, snippets, None] * quality[v, snippets].sqrt()).flatten()
+            kept, kept_scores = soft_nms(segments, scores, 0.4, 0.05, 100)
+            wanted += [(*segment, label, score) for segment, score in zip(kept, kept_scores, strict=True)]
+        wanted = sorted(wanted, key=lambda row: -row[3])[:max_detections]
+        assert rows == pytest.approx(np.array(wanted))
+
+
+def test_decoding_holds_no_more_windows_than_the_model(monkeypatch):
+    """Five videos of 20 snippets are four windows of 8 each: with a batch size of 9, two videos at once."""
+    seen = []
+
+    def watched(outputs, *others):
+        seen.append(len(outputs["masks"]))
+        return detections_of(outputs, *others)
+
+    monkeypatch.setattr(proposals, "detections_of", watched)
+    spot.detect(Oracle(8), [answer(20, (2, 14, 1))] * 5, [20.0] * 5, batch_size=9, **SECONDS, **DECODING)
+    assert seen == [8, 8, 4]
+    spot.detect(Oracle(8), answer(20, (2, 14, 1)), 20.0, batch_size=1, **SECONDS, **DECODING)
+    assert seen[3:] == [4]  # the windows of one video belong together
 
 
 def test_one_video_and_a_list_give_the_same():

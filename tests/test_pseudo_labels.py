@@ -26,7 +26,8 @@ def labels_of(outputs, valid=VALID, start=0.0, scale=1.0, activation="sigmoid", 
     """Pseudo labels for a student that sees one affine view and no partner."""
     view = View(torch.tensor([start]), torch.tensor([scale]))
     montage = Montage(view, view, torch.tensor([0]), torch.tensor([float(T)]))
-    return make_pseudo_labels(outputs, valid, montage, activation, class_threshold, mask_threshold, soft)
+    return make_pseudo_labels(outputs, outputs["class_logits"], valid, montage, activation, class_threshold,
+                              mask_threshold, soft)
 
 
 both_kinds = pytest.mark.parametrize("soft", [True, False])

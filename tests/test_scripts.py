@@ -1,5 +1,6 @@
 """The three scripts end to end on a tiny demo data set: what they write, and how they end."""
 
+import base64
 import json
 import os
 import shutil
@@ -319,3 +320,14 @@ def test_ctrl_c_is_130(data, tmp_path, monkeypatch):
 def test_the_functions_raise_what_the_scripts_print(data, tmp_path):
     with pytest.raises(SpotError, match=r"dataset\.feature_path"):
         spot_train.main(settings(data, tmp_path / "run", "dataset.feature_path=nowhere"))
+
+
+def test_pictures_of_a_subset_are_drawn_and_shown_in_the_report(run_folder, data, tmp_path):
+    """Two of three validation videos have features; the pictures lie in the run folder, where the report finds them."""
+    shutil.copytree(run_folder, tmp_path / "run")
+    spot_inference.main([f"checkpoint={tmp_path}/run", "--plot"])
+    pictures = sorted((tmp_path / "run" / "timelines").glob("*.png"))
+    assert len(pictures) == 2
+    evaluation_script.main([f"output_path={tmp_path}/run", "--report", f"{tmp_path}/report"])
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert all(base64.b64encode(picture.read_bytes()).decode() in page for picture in pictures)

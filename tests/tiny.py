@@ -14,7 +14,9 @@ CLASSES = ["jump", "run", "throw"]
 
 
 class Source:
-    """Features in a dict, with the three things that a data set asks of a `FeatureSource`."""
+    """Features in a dict, with what a data set asks of a `FeatureSource`."""
+
+    listed_missing = frozenset()
 
     def __init__(self, features):
         self.features = features
@@ -73,8 +75,8 @@ def trainer(*overrides, net=None, labeled=LABELED, unlabeled=UNLABELED):
     labeled, unlabeled: lists of videos, or data sets; unlabeled may be None
     """
     given = ("dataset.feature_path=nowhere", "training.batch_size=2", "training.unlabeled_ratio=1",
-             "training.steps_per_epoch=2", "semi.burn_in=0", "semi.ramp=0", "semi.class_threshold=0",
-             "pretext.chunks=2", "training.pretrain_epoch=1")
+             "training.steps_per_epoch=2", "training.amp=none", "semi.burn_in=0", "semi.ramp=0",
+             "semi.class_threshold=0", "pretext.chunks=2", "training.pretrain_epoch=1")
     config = load_config(None, [*given, *overrides])
     data = [dataset(videos) if isinstance(videos, list) else videos for videos in (labeled, unlabeled)]
     return make_trainer(config, net or model(), *data)

@@ -1,0 +1,86 @@
+"""The arrays in a pickle, read without running it: nothing that it names is imported or called. No torch.
+
+A pickle is a program that calls what it names. Here a name is only noted, with what it would have been called with, and
+names that arrays do not need are refused; the arrays are then built from the noted numbers and bytes.
+"""
+
+import pickle
+import re
+
+import numpy as np
+
+from spot.files import SpotError
+
+# `numpy.core` became `numpy._core` in numpy 2; bytes are text and `encode` below pickle protocol 3.
+NEEDED_BY_ARRAYS = {
+    "numpy.ndarray", "numpy.dtype", "_codecs.encode", "__builtin__.bytes",
+    *(f"numpy.{core}.{name}" for core in ("core", "_core")
+      for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")),
+}
+
+
+class Noted:
+    """A name in a pickle, or what a call of it would have made: arguments and state as they stand in the file."""
+
+    def __init__(self, name, arguments=()):
+        self.name, self.arguments, self.state = name, arguments, None
+
+    def __call__(self, *arguments):
+        return Noted(self.name, arguments)
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _NotingUnpickler(pickle._Unpickler):
+    """Python's reader written in Python: the one in C takes memory for whatever a few damaged bytes claim.
+
+    So does its opcode for byte arrays, which are read as bytes.
+    """
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}  # noqa: RUF012
+
+    def find_class(self, module, name):
+        wanted = f"{module}.{name}"
+        if wanted not in NEEDED_BY_ARRAYS:
+            shown = " ".join(wanted.split())[:80]
+            raise SpotError(f"it holds {shown}, which is no array, and opening that can run code; save the features "
+                            "with numpy.save as .npy")
+        return Noted(wanted)
+
+
+def load(file):
+    """The content of a pickle (an open binary file): plain values, and a `Noted` for each array in it.
+
+    Pickles of every protocol, Python 2 and numpy 1 are read. SpotError where it holds anything else than plain values
+    and numpy arrays.
+    """
+    return _NotingUnpickler(file, encoding="latin1").load()  # how Python 2 stored the bytes of an array
+
+
+def array_of(content):
+    """A numpy array from the `Noted` that `load` has for it; SpotError for what is no array of numbers."""
+    kind = content.name.rpartition(".")[2] if isinstance(content, Noted) else None
+    if kind == "_reconstruct":
+        shape, dtype, is_fortran, data = content.state[-4:]
+        order = "F" if is_fortran else "C"
+    elif kind == "_frombuffer":  # pickle protocol 5
+        data, dtype, shape, order = content.arguments[:4]
+    else:
+        raise SpotError(f"it holds a {kind or type(content).__name__}; expected an array, or a dict with one that is "
+                        "called feats or features")
+    return np.frombuffer(_bytes_of(data), _dtype_of(dtype)).reshape(shape, order=order)
+
+
+def _dtype_of(noted):
+    code, byte_order = noted.arguments[0], noted.state[1]
+    # Numbers only: with other types numpy would follow what the file says of memory.
+    if not re.fullmatch(r"[fiub]\d{1,2}", code) or byte_order not in tuple("<>=|"):
+        raise SpotError(f"its array has the type {str(code)[:20]!r}, not numbers; save the features as floats")
+    return np.dtype(code).newbyteorder(byte_order)
+
+
+def _bytes_of(data):
+    if isinstance(data, Noted):
+        data = data.arguments[0] if data.arguments else ""
+    return data.encode("latin1") if isinstance(data, str) else data
