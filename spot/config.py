@@ -118,7 +118,7 @@ class Semi:
     class_threshold: float = number(0.3, 0, 1)
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
-    weight: float = number(1.0, 0)  # of the unlabeled losses
+    weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
