@@ -274,6 +274,8 @@ def read_video_info(info_path, attempt=strictly):
     """Read `*video_info*.csv` (BMN / SSTAP / SPOT, AFSD, THUMOS14's test table) -> {id as written: facts}.
 
     The facts of a row are `duration` in seconds, `fps`, `frames`, `feature_frames`, `subset` where the columns exist.
+    info_path: a path or pattern; attempt: as in `read_annotations`. Raises SpotError with the file, the video and the
+    value; for two rows of one video, too, that differ.
     """
     info = {}
     for path in matching_files(info_path):
@@ -342,6 +344,7 @@ def read_class_file(path):
 
     The text may lead with an id (`7 BaseballPitch`, the THUMOS14 list); names are then in the order of their ids.
     `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
+    Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
@@ -373,7 +376,7 @@ def read_class_file(path):
 
 def read_video_ids(path):
     """Video ids as they stand in a list of them: a JSON list (OpenTAD's blocked.json), the keys of a JSON dict
-    {id: reason}, or text with one id per line (missing_files.txt). The list may be empty."""
+    {id: reason}, or text with one id per line (missing_files.txt). The list may be empty. SpotError for another."""
     if Path(path).suffix.lower() != ".json":
         return _read_lines(path)
     content = read_json(path)
@@ -486,7 +489,7 @@ def match_name(video_id, names):
 
 
 def check_video_id(video_id, where):
-    """Refuse, with SpotError, an id that could name a file outside the feature folder."""
+    """Refuse, with SpotError, an id that could name a file outside the feature folder; where: words for the message."""
     path = PurePosixPath(video_id.replace("\\", "/"))  # Windows separators lead outside just as well
     outside = path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", video_id)
     if not video_id.strip() or outside or not video_id.isprintable():
@@ -494,7 +497,10 @@ def check_video_id(video_id, where):
 
 
 def matching_files(path):
-    """The files that a path or pattern names, sorted; a path that exists is never taken for a pattern."""
+    """The files that a path or pattern names, sorted; a path that exists is never taken for a pattern.
+
+    Raises SpotError where nothing matches a pattern; a plain path comes back as it is, whether it is there or not.
+    """
     if Path(path).exists() or not glob.has_magic(str(path)):
         return [Path(path)]
     found = sorted(Path(name) for name in glob.glob(str(path)))

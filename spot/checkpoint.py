@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from spot.distributed import from_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 
@@ -45,7 +46,7 @@ class RunFolder:
             yield
 
     def describe(self, class_names, labeled_names):
-        """Write what the run is made from."""
+        """Write what the run is made from: K class names and the ids of the labeled videos, a line each, the commit."""
         write_text(self.classes, "".join(f"{name}\n" for name in class_names))
         write_text(self.labeled, "".join(f"{name}\n" for name in labeled_names))
         write_text(self.commit, git_commit() + "\n")
@@ -109,7 +110,7 @@ def read(path):
 
 
 def checkpoint_file(path):
-    """The checkpoint that `path` means: a file, or best.pt (else last.pt) of a run folder."""
+    """The checkpoint that `path` means: a file, or best.pt (else last.pt) of a run folder; SpotError without either."""
     path = Path(path)
     if not path.is_dir():
         return path
@@ -124,6 +125,8 @@ def load_model(path, device="cpu"):
 
     Which it is, and every size, is read from the weights. `model(features (B, C, T))` gives the dict of
     `model.Spot.forward`; `model.settings` holds the class names, grid and decoding of the run (ours only).
+    path: a run folder or a file; device: where the model shall be, such as `cpu` or `cuda`
+    Raises SpotError for a file that is missing, cut off, would run code, or whose weights do not fit together.
     """
     path = checkpoint_file(path)
     content = read(path)
@@ -195,9 +198,10 @@ def _published(state, path):
 def resume(path, trainer, architecture, labeled_names):
     """Give `trainer` the state that last.pt holds. Returns the run's {"records": log records, "best": holdout mAP}.
 
+    architecture, labeled_names: those of this training
     SpotError where the run was made with another architecture or other labeled videos.
     """
-    content = read(path)
+    content = from_first(lambda: read(path))  # the run folder may be on its machine alone
     with _refusing(f"{path}: cannot be resumed, it does not hold the state of this training",
                    "choose another output_path"):
         changed = [f"model.{key}" for key in architecture if content["architecture"].get(key) != architecture[key]]
@@ -214,7 +218,10 @@ def resume(path, trainer, architecture, labeled_names):
 
 
 def load_pretrained(model, path):
-    """Fill `model` with another run's weights where name and shape agree (the class head stays fresh)."""
+    """Fill `model` with another run's weights where name and shape agree (the class head stays fresh).
+
+    path: a run folder or a checkpoint file. SpotError where any weight but the class head's is missing or misshapen.
+    """
     other = read(checkpoint_file(path))
     own = model.state_dict()
     with _refusing(f"training.pretrained={path}: its weights do not fit", "was the file changed?"):

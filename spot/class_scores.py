@@ -81,6 +81,7 @@ def fuse(foreground, video_scores, how="product"):
     """Scores of detections whose class an external classifier gives: the model says where, the classifier what.
 
     foreground, video_scores: arrays or tensors of shapes that broadcast; how: `product` or `sqrt` (of the product)
+    Returns their fusion, of the broadcast shape. SpotError for another `how`.
     """
     if how not in FUSIONS:
         raise SpotError(f"testing.class_scores_fusion is {how!r}; it must be one of {', '.join(FUSIONS)}")

@@ -12,13 +12,15 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose mistakes are one sentence on stderr, exit code 2."""
 
     def error(self, message):
+        """What argparse calls for a mistake: raises SpotError."""
         raise SpotError(f"{message}; see --help")
 
 
 def parse(parser, argv=None):
     """Parse flags and `key=value` overrides in any order; every parser gets `overrides` and `--debug`.
 
-    Returns the argparse namespace with `overrides`, the list of `key=value` strings.
+    argv: the arguments, None = those of the process
+    Returns the argparse namespace with `overrides`, the list of `key=value` strings. SpotError for an unknown flag.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the YAML")
@@ -29,20 +31,26 @@ def parse(parser, argv=None):
     return arguments
 
 
-def run(main):
-    """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C."""
+def run(main, speaks=lambda code: True):
+    """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C.
+
+    speaks: exit code -> may this process say why it ends?  Of several that end together only one does.
+    """
     try:
         code = main() or 0
         sys.stdout.flush()
     except SpotError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         code = 2
+        if speaks(code):
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
         code = 130
+        if speaks(code):
+            print("stopped by Ctrl-C", file=sys.stderr)
     except BrokenPipeError:  # `eval.py ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+        speaks(code)
     sys.exit(code)

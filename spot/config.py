@@ -29,6 +29,8 @@ def number(default, low, high=math.inf):
 
 @dataclass
 class Dataset:
+    """The files of a data set, which of its videos show labels, and where snippets lie in time."""
+
     video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
     blocked: str | None = None  # a list of video ids to leave out, in training and evaluation: OpenTAD's blocked.json
@@ -49,6 +51,8 @@ class Dataset:
 
 @dataclass
 class Model:
+    """Encoder, heads and their sizes."""
+
     encoder: str = choice("conv_transformer", "attention")
     mask_head: str = choice("pairwise", "fixed")
     class_activation: str = choice("sigmoid", "softmax")
@@ -62,11 +66,13 @@ class Model:
 
 @dataclass
 class Training:
-    batch_size: int = number(16, 1)  # labeled videos per step
+    """Steps, schedule, device, and what a run begins from."""
+
+    batch_size: int = number(16, 1)  # labeled videos per step, of each process
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
-    max_epoch: int = number(24, 0)
+    max_epoch: int = number(32, 0)
     learning_rate: float = number(5e-4, 0)
     weight_decay: float = number(0.05, 0)
     optimizer: str = choice("adamw", "adam")
@@ -82,6 +88,8 @@ class Training:
 
 @dataclass
 class Augment:
+    """How strong the student's view is."""
+
     zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
     montage: float = number(0.5, 0, 1)  # share of views that end in a part of another sequence
     noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
@@ -92,6 +100,8 @@ class Augment:
 
 @dataclass
 class Pretext:
+    """Weights and sizes of the tasks of the pretext stage."""
+
     random_foreground: float = number(1.0, 0)  # weights of the three tasks
     temporal_order: float = number(0.5, 0)
     reconstruction: float = number(0.5, 0)
@@ -101,12 +111,14 @@ class Pretext:
 
 @dataclass
 class Semi:
+    """Where pseudo labels come from and how far they are trusted."""
+
     method: str = choice("ema", "self", "none")
     targets: str = choice("soft", "hard")  # class probabilities, or the most probable class alone
     class_threshold: float = number(0.3, 0, 1)
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
-    weight: float = number(1.0, 0)  # of the unlabeled losses
+    weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
@@ -120,6 +132,8 @@ LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "co
 
 @dataclass
 class Testing:
+    """How outputs become detections, and at which tIoU they are measured."""
+
     mask_thresh: list[float] = field(default_factory=lambda: [0.2, 0.35, 0.5, 0.65, 0.8])
     top_k: int = number(256, 1)  # snippets per class and sequence, at most T
     class_power: float = number(1.0, 0)  # exponents of the three factors of a score; 0 leaves one out
@@ -137,6 +151,8 @@ class Testing:
 
 @dataclass
 class Config:
+    """All settings: a section per field, and the keys of the scripts themselves."""
+
     output_path: str = "runs/spot"
     checkpoint: str | None = None  # inference: a run folder or a file; null: output_path
     # Inference on videos without annotation; the settings that were trained with hold where these are null.

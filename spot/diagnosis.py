@@ -51,8 +51,9 @@ class AverageRecall:
 
 
 def average_recall(scene, thresholds=ACTIVITYNET_TIOU, most=100):
-    """AR@AN of the ActivityNet proposal task, class-agnostic, AN from 1 to `most`.
+    """AR@AN of the ActivityNet proposal task, class-agnostic, AN from 1 to `most`, as an `AverageRecall`.
 
+    scene: evaluation.Scene; thresholds: (R,) tIoU
     As in the official kit, AN is an average over videos: each video gives the same share of its own proposals, rounded
     down. Videos without a segment, and proposals elsewhere, are left out (the kit lets the latter change the share).
     """
@@ -103,7 +104,10 @@ def recall_at_top(result, times=(1, 5)):
 
 
 def rank_in_group(group, scores, entry):
-    """(P,) place of each detection in its group by descending score, from 0; ties in file order."""
+    """(P,) place of each detection in its group by descending score, from 0; ties in file order.
+
+    group: (P,) ints; scores: (P,); entry: (P,) place in the file
+    """
     order = np.lexsort((entry, -scores, group))
     in_order = group[order]
     rank = np.empty(len(group), int)
@@ -309,7 +313,10 @@ def removal_gains(result):
 
 
 def normalized_precision(result, right, counted, positives):
-    """AP_N (K, R), interpolated; NaN for a class without positives."""
+    """AP_N (K, R) of an Evaluation, interpolated; NaN for a class without positives.
+
+    right, counted: (R, P) bool and positives: (K,), as `evaluation.average_precision` takes them
+    """
     normalizer = len(result.scene.gt_sec) / len(result.scene.classes)
     return average_precision(right, counted, result.scene.label, positives, normalizer=normalizer)
 
@@ -317,6 +324,7 @@ def normalized_precision(result, right, counted, positives):
 def characteristics(result, bins):
     """{name: Characteristic} by coverage (segment / video), length and instances of the class in the video.
 
+    result: Evaluation; bins: {name: upper edges}, a value of BINS
     On a bucket's segments alone: detections that took a segment of another bucket are left out, all wrong ones stay.
     (In the authors' code, detections left out at one tIoU stay out at all later ones; here each tIoU stands alone.)
     A segment is missed where no detection takes it, or only one at a normalized precision of 0.05 or less.
@@ -350,7 +358,7 @@ def segment_properties(scene):
 
 
 def found_segments(result):
-    """(R, N) segments that some detection takes at a normalized precision above 0.05."""
+    """(R, N) bool, the segments that some detection takes at a normalized precision above 0.05."""
     normalizer = len(result.scene.gt_sec) / len(result.scene.classes)
     found = np.zeros((len(result.tiou_thresholds), len(result.scene.gt_sec)), bool)
     parts = hits_of(result.matches >= 0, result.counted, result.scene.label, result.scene.positives, normalizer)

@@ -23,18 +23,14 @@ Where the kits leave something open or differ, here
 - a class without a detection has AP 0, as in the official kit.
 """
 
-import gc
-import itertools
 import math
-import numbers
-import os
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spot.annotations import Video, match_name, read_annotations
-from spot.files import SpotError, read_json
+from spot.detections import Predictions, read_predictions
+from spot.files import SpotError
 
 ACTIVITYNET_TIOU = np.linspace(0.5, 0.95, 10)
 THUMOS14_TIOU = np.linspace(0.3, 0.7, 5)
@@ -47,28 +43,6 @@ THUMOS_VARIANTS = {
     212: ("0001292",),  # ActionFormer
 }
 PAIRS_AT_ONCE = 4_000_000  # bounds the memory of one step of `overlapping_pairs` to some 300 MB
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A detections file as columns, in file order: P detections in U videos.
-
-    video_ids: U ids as written; video: (P,) index into them; labels: P names; segments_sec: (P, 2); scores: (P,)
-    class_scores: the external video classifier that the file names, or None
-    missing_features: ids of videos without a feature file, None where the file does not tell
-    num_dropped: entries that `lenient` dropped
-    partial: the detector was stopped, so videos are missing that it would have gone through
-    """
-
-    video_ids: list
-    video: np.ndarray
-    labels: list
-    segments_sec: np.ndarray
-    scores: np.ndarray
-    class_scores: object
-    missing_features: list | None
-    num_dropped: int
-    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +71,7 @@ class Scene:
 
     @property
     def num_videos(self):
+        """V, the videos of the ground truth."""
         return len(self.durations_sec)
 
     @property
@@ -139,14 +114,17 @@ class Evaluation:
 
     @property
     def mAP(self):
+        """(R,) mean of `ap` over the classes."""
         return self.ap.mean(axis=0)
 
     @property
     def average_mAP(self):
+        """Mean of `ap` over classes and thresholds."""
         return float(self.ap.mean())
 
     @property
     def whole_video_average_mAP(self):
+        """Mean of `whole_video_mAP`, None where that is."""
         return None if self.whole_video_mAP is None else float(self.whole_video_mAP.mean())
 
     @property
@@ -175,7 +153,7 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     thumos_variant:  210, 211 or 212 videos of the THUMOS14 test set, None: all
     lenient:         drop and count broken detections instead of raising SpotError
     blocked:         ids of videos that are left out, with their detections
-    Returns an `Evaluation`.
+    Returns an `Evaluation`. Raises SpotError for a broken file or detection, and where there is nothing to measure.
     """
     thresholds = check_thresholds(tiou_thresholds)
     if protocol not in PROTOCOLS:
@@ -199,7 +177,7 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
 
 
 def parse_thresholds(text):
-    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95; a single number is one threshold."""
+    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95 (R,); a single number is one. SpotError for anything else."""
     try:
         first, last, count = text.split(":") if ":" in text else (text, text, 1)
         return np.linspace(float(first), float(last), int(count))
@@ -215,122 +193,13 @@ def check_thresholds(tiou_thresholds):
     return thresholds
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def read_predictions(source, lenient=False):
-    """A detections file (path or dict) as `Predictions`.
-
-    A broken entry raises SpotError with the video and the entry; with `lenient` it is dropped and counted.
-    """
-    is_path = isinstance(source, str | os.PathLike)
-    data, name = (_read_large_json(source), str(source)) if is_path else (source, "predictions")
-    results = data.get("results") if isinstance(data, dict) else None
-    if not isinstance(results, dict):
-        raise SpotError(f"{name}: has no 'results'; expected {{\"results\": {{video: [{{label, score, segment}}]}}}}")
-    for video, entries in results.items():
-        if not isinstance(entries, list):
-            raise SpotError(f"{name}: video {video!r} holds {type(entries).__name__}, expected a list of detections")
-
-    num_dropped = 0
-    if (columns := _fast_columns(results)) is None:
-        results, num_dropped = _sound_entries(results, name, lenient)
-        columns = _columns(results)
-    external, missing = data.get("external_data"), data.get("missing_features")
-    class_scores = external.get("class_scores") if isinstance(external, dict) else None
-    return Predictions(
-        list(results), np.repeat(np.arange(len(results)), [len(entries) for entries in results.values()]), *columns,
-        class_scores=None if class_scores in ("", "none") else class_scores,
-        missing_features=missing if isinstance(missing, list) else None, num_dropped=num_dropped,
-        partial=data.get("partial", False) is not False,
-    )
-
-
-def _read_large_json(path):
-    """`read_json` without garbage collection: a million new objects and no cycle among them, so it only costs time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return read_json(path)
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _columns(results):
-    """Labels, segments (P, 2) and scores (P,) of entries that are known to be sound."""
-    entries = list(itertools.chain.from_iterable(results.values()))
-    segments = np.array([entry["segment"] for entry in entries], float).reshape(-1, 2)
-    return [entry["label"] for entry in entries], segments, np.array([entry["score"] for entry in entries], float)
-
-
-def _fast_columns(results):
-    """`_columns`, or None where any entry is not plainly sound; a whole column at a time, so that it costs little."""
-    entries = list(itertools.chain.from_iterable(results.values()))
-    try:
-        labels, raw_scores = [entry["label"] for entry in entries], [entry["score"] for entry in entries]
-        raw_segments = [entry["segment"] for entry in entries]
-        values = itertools.chain(raw_scores, itertools.chain.from_iterable(raw_segments))
-        plain = set(map(type, values)) <= {int, float} and set(map(type, labels)) <= {str}
-        if not plain or set(map(len, raw_segments)) - {2}:
-            return None
-        segments = np.fromiter(itertools.chain.from_iterable(raw_segments), float).reshape(-1, 2)
-        scores = np.array(raw_scores, float)
-    except (KeyError, TypeError, OverflowError):
-        return None
-    sound = np.isfinite(segments).all() and np.isfinite(scores).all() and (segments[:, 1] > segments[:, 0]).all()
-    return (labels, segments, scores) if sound else None
-
-
-def _sound_entries(results, name, lenient):
-    """The results without their broken entries, and how many those were; not `lenient`: SpotError at the first one."""
-    sound, num_dropped = {}, 0
-    for video, entries in results.items():
-        faults = [_fault(entry) for entry in entries]
-        for index, fault in enumerate(faults):
-            if fault and not lenient:
-                raise SpotError(f"{name}: video {video!r}, entry {index}: {fault}; --lenient drops such entries")
-        sound[video] = [entry for entry, fault in zip(entries, faults, strict=True) if not fault]
-        num_dropped += len(entries) - len(sound[video])
-    return sound, num_dropped
-
-
-def _fault(entry):
-    """What is wrong with one detection, or None."""
-    if not isinstance(entry, dict):
-        return f"{_short(entry)} is not an object with label, score and segment"
-    if missing := [key for key in ("label", "score", "segment") if key not in entry]:
-        return f"has no {missing[0]!r}"
-    label, score, segment = entry["label"], entry["score"], entry["segment"]
-    if not isinstance(label, str):
-        return f"label {_short(label)} is not text"
-    if not _is_finite_number(score):
-        return f"score {_short(score)} is not a finite number"
-    if not isinstance(segment, list | tuple | np.ndarray) or len(segment) != 2:
-        return f"segment {_short(segment)} is not [start, end]"
-    if not all(_is_finite_number(time) for time in segment):
-        return f"segment {_short(segment)} holds something that is not a finite number"
-    if float(segment[1]) <= float(segment[0]):
-        return f"segment {_short(segment)} ends at or before its start"
-    return None
-
-
-def _is_finite_number(value):
-    try:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer too long for a float
-        return False
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+# --- what is measured -------------------------------------------------------------------------------------------------
 
 
 def choose_videos(videos, subset, thumos_variant=None, blocked=()):
     """The videos of `subset` that count, and the ids that `blocked` and `thumos_variant` leave out.
 
-    The latter are with and without `v_`, as predictions may have them.
+    The latter are with and without `v_`, as predictions may have them. SpotError where the subset has no video.
     """
     chosen = [video for video in videos if video.subset == subset.lower()]
     if not chosen:
@@ -349,8 +218,9 @@ def choose_videos(videos, subset, thumos_variant=None, blocked=()):
 def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False):
     """Arrays of the ground truth `videos` and their detections.
 
-    blocked: names of videos whose detections are dropped too
-    Returns the `Scene` and the counts of an `Evaluation`.
+    predictions: `Predictions`; blocked: names of videos whose detections are dropped too
+    drop_duplicates: the rule of OpenTAD and ActionFormer, see the module
+    Returns the `Scene` and the counts of an `Evaluation`. SpotError where the videos have no segment.
     """
     num_segments = sum(len(video.labels) for video in videos)
     if drop_duplicates:
@@ -362,9 +232,9 @@ def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False)
     names, video_index, num_toggled_ids = _match_ids([video.name for video in videos], predictions.video_ids)
 
     video = video_index[predictions.video]
-    label = np.array([class_index.get(name, -1) for name in predictions.labels], int)
+    label = np.array([class_index.get(name, -1) for name in predictions.label_names], int)[predictions.label]
     is_blocked = np.array([name in blocked for name in names], bool)[video]
-    unknown_labels = np.array(predictions.labels, object)[(label < 0) & ~is_blocked]
+    unknown = np.bincount(predictions.label[(label < 0) & ~is_blocked], minlength=len(predictions.label_names))
     keep = np.flatnonzero((label >= 0) & ~is_blocked)
     order = keep[np.lexsort((-predictions.scores[keep], label[keep]))]  # stable, so ties stay in file order
 
@@ -383,7 +253,8 @@ def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=False)
     return scene, {
         "num_unknown_videos": sum(name not in blocked for name in names[len(videos):]),
         "num_unknown_video_predictions": int(is_unknown.sum()),
-        "unknown_labels": dict(Counter(unknown_labels.tolist())),
+        "unknown_labels": {name: count for name, count in zip(predictions.label_names, unknown.tolist(), strict=True)
+                           if count},
         "num_toggled_ids": num_toggled_ids,
         "num_duplicates_dropped": num_segments - len(gt_labels),
     }
@@ -427,14 +298,17 @@ def _match_ids(gt_names, predicted_ids):
 
 
 def score_scene(scene, thresholds, protocol="activitynet"):
-    """AP (K, R), matches (R, P) and counted (R, P) of a scene; see `Evaluation`."""
+    """AP (K, R), matches (R, P) and counted (R, P) of a scene; see `Evaluation`.
+
+    thresholds: (R,) tIoU array; protocol: one of PROTOCOLS
+    """
     num_detections, num_segments = len(scene.scores), len(scene.gt_sec)
     counted = np.ones((len(thresholds), num_detections), bool)
     detection, segment, tiou = class_pairs(scene, thresholds.min())
     if protocol == "thumos14":
         strictly_above = np.nextafter(thresholds, 2)
         taken = match(segment, detection, tiou, strictly_above, num_segments, num_detections)
-        matches = np.stack([_inverse(row, num_detections) for row in taken])
+        matches = np.stack([_inverse(row, num_detections) for row in taken]).astype(np.int32)
         counted[:, _overlaps_ambiguous(scene)] = False
         counted |= matches >= 0
     else:
@@ -484,6 +358,7 @@ def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
     """Choosers, in the order of their index, take the free target of highest tIoU >= threshold each.
 
     chooser, target, tiou: (M,) the pairs that may match; a tie of tIoU goes to the lower target
+    thresholds: (R,); num_choosers, num_targets: how many there are, also without a pair
     Returns (R, num_choosers) the target taken at each threshold, -1 none.
 
     All groups run at once. Every target prefers the chooser that comes first, so taking turns gives the one stable
@@ -492,8 +367,11 @@ def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
     """
     by_preference = np.lexsort((target, -tiou, chooser))
     chooser, target, tiou = chooser[by_preference], target[by_preference], tiou[by_preference]
-    return np.stack([_match(chooser[near], target[near], num_choosers, num_targets)
-                     for near in tiou >= np.asarray(thresholds)[:, None]])
+    matches = np.empty((len(thresholds), num_choosers), np.int32)  # the largest array of an evaluation
+    for row, threshold in enumerate(thresholds):
+        near = tiou >= threshold
+        matches[row] = _match(chooser[near], target[near], num_choosers, num_targets)
+    return matches
 
 
 def _match(chooser, target, num_choosers, num_targets):

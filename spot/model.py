@@ -56,6 +56,7 @@ class TransformerLayer(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, x, valid=None):
+        """x (B, T, D), valid (B, T) bool or None = all -> (B, T, D)."""
         batch, length, dim = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D / H)

@@ -87,6 +87,7 @@ def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_
 
 
 def draw_bar(axis, start, width, top, style, opacity=1.0):
+    """One segment, from `start` for `width` seconds, with its upper edge at `top`; style: (color, hatch)."""
     color, hatch = style
     axis.broken_barh([(start, width)], (top, 0.8), facecolor=color, hatch=hatch, edgecolor="white", linewidth=0,
                      alpha=opacity)
@@ -411,11 +412,13 @@ def recall_figure(curve, thresholds):
 
 
 def new_figure(width, height):
+    """A figure of width x height inches with one axis: (figure, axis)."""
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     return figure, tidy(figure.subplots())
 
 
 def tidy(axis):
+    """The look that all axes share; returns the axis."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)

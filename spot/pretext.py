@@ -9,7 +9,8 @@ from spot.losses import mask_loss, weighted_mean
 def random_segments(batch, length, generator, most=3):
     """Random foreground: one to `most` segments per sequence, of several sizes, that do not overlap.
 
-    Returns (B, N, 2) positions and (B, N) labels, 0 = a segment, -1 = none.
+    batch: B; length: T snippets; generator: a CPU torch.Generator
+    Returns (B, N, 2) positions in 0..T and (B, N) labels, 0 = a segment, -1 = none; N = `most`.
     """
     count = torch.randint(1, most + 1, (batch, 1), generator=generator)
     # Each segment lies in its own part of the sequence, so that none overlap.
@@ -26,7 +27,10 @@ def keep_foreground(features, coverage):
 
 
 def random_foreground_loss(mask_logits, mask_targets, valid):
-    """Mask loss of the random foreground, on the input that was cropped to it."""
+    """Mask loss of the random foreground, on the input that was cropped to it.
+
+    mask_logits: (B, T, T) on that input; mask_targets: (B, T, T) in 0..1; valid: (B, T) 0 or 1
+    """
     inside = (mask_targets.amax(-1) > 0).float() * valid
     rows = inside + 0.3 * (1 - inside) * valid
     return mask_loss(mask_logits, mask_targets, rows, valid.float())

@@ -184,7 +184,7 @@ def _rows_of(x, index):
 
 @torch.no_grad()
 def run_windows(model, features, valid, batch_size, amp="none"):
-    """The model over (N, C, T) sequences in batches -> one dict of float32 outputs, with "valid".
+    """The model over (N, C, T) sequences in batches of `batch_size` -> one dict of float32 outputs, and "valid" (N, T).
 
     amp: none, or bf16: the precision of the model alone
     """
@@ -206,6 +206,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     settings: `grid`, `temporal_scale`, `stride`, `window`, `offset`, `fps` (a number, or one per video) and the fields
     of `Decoding`; what is not given comes from the run that the model was loaded from
     Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
+    Raises SpotError where features are not of C channels, or a time that the grid needs is not known.
     """
     features = list(features) if isinstance(features, list | tuple) else [features]
     settings = {**model.settings, **settings}
@@ -246,7 +247,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
 
 
 def to_results(rows, class_names):
-    """One video's (N, 4) detections as the entries of detections.json."""
+    """One video's (N, 4) detections as the entries of detections.json; class_names: K names."""
     return [{"label": class_names[int(label)], "score": score, "segment": [start, end]}
             for start, end, label, score in rows.tolist()]
 

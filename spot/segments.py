@@ -59,7 +59,10 @@ class SnippetGrid:
 
 
 def resize_grid(num_snippets, duration_sec, feature_duration_sec=None):
-    """The whole video resampled to `num_snippets`: snippet i covers [i, i+1)/T of the time that the features cover."""
+    """The whole video resampled to `num_snippets`: snippet i covers [i, i+1)/T of the time that the features cover.
+
+    duration_sec: of the video; feature_duration_sec: of its part that the features cover, None = all of it
+    """
     snippet_sec = (feature_duration_sec or duration_sec) / num_snippets
     return SnippetGrid(num_snippets, snippet_sec / 2, snippet_sec, duration_sec)
 

@@ -1,5 +1,6 @@
 """Importing spot is free: no file, no GPU, no torch until a name that needs it is used."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +56,8 @@ print(own, torch.cuda.is_initialized())
     assert output == "[] False"
 
 
-@pytest.mark.parametrize("module", ["evaluation", "diagnosis", "annotations", "segments", "files", "synthetic",
-                                    "class_scores", "config", "command_line"])
+@pytest.mark.parametrize("module", ["evaluation", "diagnosis", "annotations", "segments", "files", "detections",
+                                    "synthetic", "class_scores", "config", "command_line"])
 def test_these_modules_need_no_torch(module):
     code = "import sys; sys.modules['torch'] = None; import importlib; importlib.import_module('spot.' + sys.argv[1])"
     run(code, module)
@@ -67,3 +68,23 @@ def test_only_scripts_know_the_settings():
     for name in MODULES:
         text = (ROOT / "spot" / f"{name}.py").read_text()
         assert name == "config" or ("omegaconf" not in text and "spot.config" not in text), name
+
+
+def public_definitions(path):
+    """The public functions, classes and methods of a module, each as (name, syntax tree)."""
+    for node in ast.parse(path.read_text()).body:
+        for inner in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+            if isinstance(inner, ast.FunctionDef | ast.ClassDef) and not {node.name[0], inner.name[0]} & {"_"}:
+                yield f"{path.stem}.{node.name}.{inner.name}", inner
+
+
+def test_every_public_name_is_explained_with_its_errors():
+    """A docstring for each; a function that raises SpotError itself says so."""
+    definitions = [pair for name in MODULES for pair in public_definitions(ROOT / "spot" / f"{name}.py")]
+    assert len(definitions) > 200
+    for name, node in definitions:
+        text = ast.get_docstring(node)
+        assert text, f"{name} has no docstring"
+        raises = isinstance(node, ast.FunctionDef) and any(
+            isinstance(part, ast.Raise) and "SpotError(" in ast.unparse(part) for part in ast.walk(node))
+        assert not raises or "SpotError" in text, f"{name} raises SpotError and does not say when"
