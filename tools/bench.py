@@ -399,7 +399,7 @@ def inference(bench):
                                 (0, "no class stands out")):
             outputs = random_outputs(bench, size, config, probable)
             yield {"what": f"after the model, {name}, {words}", **compare(bench, outputs, config, decoding)}
-        videos = 4 * size
+        videos = 16 * size  # with fewer, chance decides whether Python looks for garbage in between
         source = RandomSource(config.model.feat_dim, config.model.temporal_scale)
         source.read = functools.cache(source.read)
         stand_in = Answering(model, random_outputs(bench, size, config, 3))
