@@ -8,8 +8,11 @@
 `output_path`/detections.json for every video of `dataset.eval_subset`, and with --plot a picture of a few of them,
 which `eval.py --report` shows; with `features=`, which needs no annotation, `output_path`/own/detections.json and .csv
 for every video there, and with --plot a picture of each.
+
+    torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
 
+import collections
 import contextlib
 import csv
 import itertools
@@ -20,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from spot import command_line
+from spot import command_line, distributed
 from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
 from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
@@ -65,7 +68,7 @@ def settings_of(config_path, overrides):
 
 
 def infer(config, plot=False):
-    """Write the detections of every video of the evaluation subset; returns the path of detections.json.
+    """Write the detections of every video of the evaluation subset.
 
     plot: draw a few of them too, as `timelines/VIDEO.png` in the run folder
     """
@@ -80,6 +83,9 @@ def infer(config, plot=False):
     fps = config.dataset.fps
     times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
     found = detect_all(model, config, class_names, source, [video.name for video in present], times)
+    if not distributed.is_first():
+        exhaust(found)
+        return
     step = max(len(present) // NUM_PICTURES, 1)
     shown = list(zip(present, times, strict=True))[::step][:NUM_PICTURES] if plot else []
     kept = {video.name: [] for video, _ in shown}
@@ -94,7 +100,6 @@ def infer(config, plot=False):
                               for video, known in shown]
             draw_videos(folder.timelines, model, GridSettings(**grid_values(config)), source, class_names,
                         videos_to_draw, config.testing.batch_size)
-    return folder.detections
 
 
 @dataclass(frozen=True)
@@ -118,13 +123,29 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
               "nothing is detected in them", file=sys.stderr)
-    for start in tqdm(range(0, len(names), size), desc="inference", unit="batch", disable=None):
+    # Another machine may not have other videos, nor an older checkpoint of the same model.
+    distributed.refuse_different({"videos": names, "settings": settings,
+                                  "model sizes": {name: tuple(x.shape) for name, x in model.state_dict().items()}})
+    distributed.copy_from_first(model)
+
+    def detect_batch(start):
         batch, known = names[start : start + size], times[start : start + size]
         found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
                        feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
                        batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
                        if external else None, **settings)
-        yield from ((name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True))
+        return [(name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True)]
+
+    # Whole batches are shared out: what is computed, to the last digit, does not depend on the number of processes.
+    starts = range(0, len(names), size)
+    for batch in tqdm(distributed.shared_out(detect_batch, starts), total=len(starts), desc="inference", unit="batch",
+                      disable=None):
+        yield from batch
+
+
+def exhaust(found):
+    """Do this process' share of `detect_all`; what is found, the first process writes."""
+    collections.deque(found, 0)
 
 
 def facts_of(config):
@@ -158,7 +179,7 @@ def write_detections(path, found, total, facts, takers=()):
 
 
 def infer_own(config, plot):
-    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; returns the folder."""
+    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures."""
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
     class_names = own_class_names(model, config)
     check_fit(model, config, class_names)
@@ -174,6 +195,9 @@ def infer_own(config, plot):
     changes = {key: config[key] for key in ("stride", "window") if config[key] is not None}
     times = own_times(config, source, names)
     found = detect_all(model, config, class_names, source, names, times, **changes)
+    if not distributed.is_first():
+        exhaust(found)
+        return
     folder = Path(config.output_path) / "own"
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
@@ -185,7 +209,6 @@ def infer_own(config, plot):
             videos_to_draw = [(name, known, kept[name], None) for name, known in zip(names, times, strict=True)]
             draw_videos(folder / "timelines", model, GridSettings(**{**grid_values(config), **changes}), source,
                         class_names, videos_to_draw, config.testing.batch_size)
-    return folder
 
 
 def own_class_names(model, config):
@@ -328,4 +351,4 @@ def check_fit(model, config, class_names):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    distributed.run(main)

@@ -6,14 +6,17 @@
 
 Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, TensorBoard
 events, last.pt (to resume) and best.pt (to detect with).
+
+    torchrun --nproc_per_node=N spot_train.py ...                N processes, one GPU each, that train as one
 """
 
+import contextlib
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from spot import checkpoint, command_line
+from spot import checkpoint, command_line, distributed
 from spot.annotations import labeled_split
 from spot.config import (
     data_values,
@@ -54,12 +57,13 @@ def main(argv=None):
     arguments = command_line.parse(parser, argv)
     config = load_config(arguments.config, arguments.overrides)
     refuse_own_video_keys(config, "is a key of spot_inference.py")
-    if arguments.check:
-        check(config)
-    elif arguments.pack:
-        pack_features(config, arguments.pack, arguments.dtype)
-    else:
+    if not (arguments.check or arguments.pack):
         train(config)
+    elif distributed.is_first():
+        if arguments.check:
+            check(config)
+        else:
+            pack_features(config, arguments.pack, arguments.dtype)
 
 
 def check(config):
@@ -87,7 +91,7 @@ def train(config):
     """Train one run as `config` says; returns its RunFolder."""
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
-    if config.training.resume != "auto":
+    if config.training.resume != "auto" and distributed.is_first():
         folder.refuse_another_run()
 
     # Data: annotated videos with features, of which a few may show their labels.
@@ -103,6 +107,7 @@ def train(config):
     labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
     unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
     report_data(labeled_data, unlabeled_data, held_out, class_names)
+    require_the_same(config, class_names, labeled_data, unlabeled_data)
 
     # Model.
     torch.manual_seed(config.training.random_seed)
@@ -118,11 +123,12 @@ def train(config):
     if config.training.pretrained:
         checkpoint.load_pretrained(model, config.training.pretrained)
     model.to(device)
+    distributed.copy_from_first(model)
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
     labeled_names = [video.name for video in labeled + held_out]
-    with folder.locked():
-        if config.training.resume != "auto":
+    with folder.locked() if distributed.is_first() else contextlib.nullcontext():
+        if config.training.resume != "auto" and distributed.is_first():
             folder.refuse_another_run()  # another one may have ended while the features were read
         run_stages(config, folder, trainer, architecture, class_names, labeled_names,
                    lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
@@ -136,16 +142,20 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
     watch: () -> mAP on the held-out videos, None without any
     """
     progress = {"records": [], "best": -1.0}
-    if folder.last.exists():
+    if distributed.from_first(folder.last.exists):
         progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
-    folder.describe(class_names, labeled_names)
-    save_config(config, folder.config)
-    writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
+    writer = None
+    if distributed.is_first():
+        folder.describe(class_names, labeled_names)
+        save_config(config, folder.config)
+        writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
 
     def finish_epoch(record):
         """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
         # The loss of a step is checked before it is taken, so the last step of an epoch may have broken the weights.
         checkpoint.refuse_non_finite(trainer.model.state_dict(), f"{record['stage']} epoch {record['epoch']}")
+        if not distributed.is_first():
+            return
         record["holdout_mAP"] = watch()
         progress["records"].append(record)
         detector = checkpoint.describe_model(trainer.teacher.module, architecture)
@@ -167,7 +177,8 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         trainer.start_stage()
     for epoch in range(done["train"], config.training.max_epoch):
         finish_epoch(trainer.train_epoch(epoch))
-    writer.close()
+    if writer is not None:
+        writer.close()
 
 
 def write_curves(writer, record, step):
@@ -214,9 +225,24 @@ def split(training, names, holdout, seed):
     return [labeled[i] for i in sorted(order[count:])], held_out, unlabeled
 
 
+def require_the_same(config, class_names, labeled, unlabeled):
+    """SpotError where the processes would not train the same: other settings, or other files on another machine."""
+    learning = ("dataset", "model", "training", "augment", "pretext", "semi", "loss")
+    paths = {key for key in config.dataset if key.endswith(("_path", "_file"))}
+    facts = {"classes": class_names,
+             "settings": [(key, value) for section in learning for key, value in plain(config[section]).items()
+                          if key not in paths]}
+    for kind, data in (("labeled videos", labeled), ("unlabeled videos", unlabeled)):
+        facts[kind] = data and [(video.name, int(length)) for video, length
+                                in zip(data.videos, data.bank.lengths, strict=True)]
+    distributed.refuse_different(facts)
+
+
 def report_data(labeled, unlabeled, held_out, class_names):
     """What training will see, and what it will not."""
     dirty = {key: sum(data.dirty[key] for data in (labeled, unlabeled) if data) for key in ("clipped", "dropped")}
+    if distributed.world_size() > 1:
+        print(f"{distributed.world_size()} processes, each with training.batch_size labeled videos per step")
     print(f"{len(labeled.videos)} labeled videos, {len(unlabeled.videos) if unlabeled else 0} unlabeled, "
           f"{len(held_out)} held out; {len(class_names)} classes; features in {labeled.bank.cache}; dirty segments: "
           f"{dirty['clipped']} clipped to their video, {dirty['dropped']} dropped as empty")
@@ -252,4 +278,4 @@ def line(record):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    distributed.run(main)

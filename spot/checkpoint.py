@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from spot.datasets import GridSettings
+from spot.distributed import from_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 from spot.proposals import Decoding
@@ -238,7 +239,7 @@ def resume(path, trainer, architecture, labeled_names):
     architecture, labeled_names: those of this training
     SpotError where the run was made with another architecture or other labeled videos.
     """
-    content = read(path)
+    content = from_first(lambda: read(path))  # the run folder may be on its machine alone
     with _refusing(f"{path}: cannot be resumed, it does not hold the state of this training",
                    "choose another output_path"):
         changed = [f"model.{key}" for key in architecture if content["architecture"].get(key) != architecture[key]]

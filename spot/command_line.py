@@ -31,20 +31,26 @@ def parse(parser, argv=None):
     return arguments
 
 
-def run(main):
-    """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C."""
+def run(main, speaks=lambda code: True):
+    """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C.
+
+    speaks: exit code -> may this process say why it ends?  Of several that end together only one does.
+    """
     try:
         code = main() or 0
         sys.stdout.flush()
     except SpotError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
         code = 2
+        if speaks(code):
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
         code = 130
+        if speaks(code):
+            print("stopped by Ctrl-C", file=sys.stderr)
     except BrokenPipeError:  # `eval.py ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+        speaks(code)
     sys.exit(code)

@@ -68,7 +68,7 @@ class Model:
 class Training:
     """Steps, schedule, device, and what a run begins from."""
 
-    batch_size: int = number(16, 1)  # labeled videos per step
+    batch_size: int = number(16, 1)  # labeled videos per step, of each process
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
     steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
@@ -118,7 +118,7 @@ class Semi:
     class_threshold: float = number(0.3, 0, 1)
     mask_threshold: float = number(0.5, 0, 1)
     ema_decay: float = number(0.99, 0, 1)
-    weight: float = number(1.0, 0)  # of the unlabeled losses
+    weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
     burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from spot.annotations import class_names, clean_segments, match_name, read_annotations, without_blocked
 from spot.augment import View, move_segments
+from spot.distributed import machine_share, own_device
 from spot.features import MISSING_LIST, FeatureSource
 from spot.files import SpotError
 from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
@@ -23,11 +24,14 @@ DEVICE_SHARE, MEMORY_SHARE = 0.5, 0.4
 
 
 def choose_device(name):
-    """`auto` = a CUDA GPU where there is one, else the CPU; SpotError for a device that is not there."""
+    """`auto` = a CUDA GPU where there is one, else the CPU; SpotError for a device that is not there.
+
+    Of several processes, each gets a GPU of its own.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device = own_device(torch.device(name))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -204,7 +208,7 @@ class FeatureBank:
 
 def room_bytes(device):
     """How many bytes of features fit: {"memory": ..., "device": ... on CUDA}."""
-    room = {"memory": MEMORY_SHARE * _free_memory()}
+    room = {"memory": MEMORY_SHARE * machine_share() * _free_memory()}
     if device.type == "cuda":
         room["device"] = DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
     return room

@@ -10,7 +10,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from spot import augment, pretext
+from spot import augment, distributed, pretext
 from spot.boundary import boundary_loss
 from spot.datasets import draw
 from spot.files import SpotError
@@ -107,6 +107,7 @@ class Trainer:
 
     model: model.Spot on its device; labeled, unlabeled: datasets.SnippetDataset (unlabeled may be None)
     weights: {loss name: weight}; the step, not the wall clock, decides what is drawn, so that a run can be repeated
+    batch_size: of each process; together they take the step that one process would with the batches of all
     """
 
     def __init__(self, model, labeled, unlabeled, weights, augmentation, semi, tasks, *, batch_size, unlabeled_ratio,
@@ -116,7 +117,7 @@ class Trainer:
         self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
         self.batch_size = batch_size
         self.unlabeled_size = round(batch_size * unlabeled_ratio) if unlabeled else 0
-        self.steps_per_epoch = steps_per_epoch or math.ceil(len(labeled) / batch_size)
+        self.steps_per_epoch = steps_per_epoch or math.ceil(len(labeled) / (batch_size * distributed.world_size()))
         self.pretrain_epochs, self.epochs = pretrain_epochs, epochs
         self.schedule, self.learning_rate, self.seed = schedule, learning_rate, seed
         self.device = next(model.parameters()).device
@@ -126,6 +127,7 @@ class Trainer:
         self.teacher = make_teacher(model, semi.ema_decay)
         # The teacher as it was when the round began, see `_say`.
         self.round_teacher = copy.deepcopy(self.teacher.module)
+        self.in_step = distributed.in_step(model)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
 
@@ -170,10 +172,12 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate * share
             # The step alone decides dropout and augmentation: a resumed run draws what an uninterrupted one would.
+            # Only each of several processes, which have other sequences, draws for itself.
             stage_seed = self.seed * 2 + (stage == "train")
-            torch.manual_seed(stage_seed * 1_000_003 + step)
-            generator = torch.Generator().manual_seed(stage_seed * 1_000_003 + step)
-            losses, seen, names = step_losses(step, total_steps, generator)
+            step_seed = stage_seed * 1_000_003 + step + (distributed.rank() << 40)
+            torch.manual_seed(step_seed)
+            generator = torch.Generator().manual_seed(step_seed)
+            losses, seen, names = self.in_step(step_losses, step, total_steps, generator)
             total = sum(losses.values(), torch.zeros((), device=self.device))
             self._refuse_non_finite(total, losses, names, stage, epoch)
             self.optimizer.zero_grad(set_to_none=True)
@@ -186,10 +190,12 @@ class Trainer:
             for name, value in seen.items():
                 statistics[name] = statistics.get(name, 0) + value
             counted += bool(seen)
-        statistics = {name: float(value) / counted for name, value in statistics.items()}
+        statistics = distributed.mean_of({name: float(value) / counted for name, value in statistics.items()})
+        sums = distributed.mean_of({name: float(value) for name, value in sums.items()})
         return {"stage": stage, "epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch,
+                "processes": distributed.world_size(),
                 "lr": self.optimizer.param_groups[0]["lr"], "seconds": round(time.perf_counter() - begin, 3),
-                "loss": {name: float(value) / self.steps_per_epoch for name, value in sums.items()},
+                "loss": {name: value / self.steps_per_epoch for name, value in sums.items()},
                 "kept_share": statistics.pop("kept_share", None), "holdout_mAP": None,
                 # Against labels that training never sees, where the annotation file has them.
                 "diagnostics": statistics}
@@ -212,8 +218,12 @@ class Trainer:
         return {key: value.float() for key, value in outputs.items()}
 
     def _draw(self, dataset, count, step, generator, stream):
-        """The next `count` sequences of a dataset: standardized features, the rest as `SnippetDataset.batch` gives."""
-        indices = draw(len(dataset), count, step * count, self.seed * 10 + stream)
+        """The next `count` sequences of a dataset: standardized features, the rest as `SnippetDataset.batch` gives.
+
+        Each process takes its part of what one process would draw for all of them.
+        """
+        part = step * distributed.world_size() + distributed.rank()
+        indices = draw(len(dataset), count, part * count, self.seed * 10 + stream)
         batch = dataset.batch(indices, torch.rand(count, generator=generator).numpy())
         batch["features"] = self.model.standardize(batch["features"], batch["valid"])
         batch["names"] = dataset.names_of(indices)

@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from spot.distributed import average, world_size
+
 
 def foreground(class_probabilities):
     """(B, K+1, T) -> foreground probability (B, T): 1 - p(background)."""
@@ -15,8 +17,11 @@ def class_probabilities(class_logits, activation):
 
 
 def weighted_mean(values, weights):
-    """Mean of `values` under `weights` of the same shape; 0 where all weights are 0."""
-    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
+    """Mean of `values` under `weights` of the same shape; 0 where all weights are 0.
+
+    The weights, which carry no gradient, are those of all processes, see `distributed.average`.
+    """
+    return (values * weights).sum() / average(weights.sum()).clamp(min=1e-6)
 
 
 def class_loss(class_logits, targets, weights, activation="sigmoid", gamma=2.0):
@@ -46,7 +51,8 @@ def mask_loss(mask_logits, targets, row_weights, column_weights=None, dice_weigh
     entropy = F.binary_cross_entropy_with_logits(mask_logits, targets, reduction="none")
     # Both kinds of snippets weigh the same over the batch; 10 keeps the ratio finite without foreground.
     row = row_weights[..., None] * seen
-    positive, total = (row * targets).sum() + 10, row.sum() + 20
+    few = 10 / world_size()
+    positive, total = average((row * targets).sum()) + few, average(row.sum()) + 2 * few
     balance = targets * (total / positive) + (1 - targets) * (total / (total - positive))
     bce = (entropy * balance * row).sum() / (2 * total)
     masks = mask_logits.sigmoid() * seen
