@@ -223,9 +223,10 @@ def _read_npy(path):
 
 
 def _read_npz(path):
-    with np.load(path, allow_pickle=False) as archive:
-        if isinstance(archive, np.ndarray):
-            raise SpotError("is an .npy file under the name of an .npz archive; rename it")
+    archive = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+        raise SpotError("is an .npy file under the name of an .npz archive; rename it")
+    with archive:
         return _only_array(archive)
 
 

@@ -189,3 +189,18 @@ def test_the_folder_says_what_the_run_was_made_from(tmp_path):
     assert folder.classes.read_text() == "jump\nrun\n" and folder.labeled.read_text() == "a\nb\n"
     assert folder.commit.read_text().strip()
     assert [json.loads(line)["epoch"] for line in folder.log.read_text().splitlines()] == [1, 2]
+
+
+def test_outside_of_a_git_checkout_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert checkpoint.git_commit() == "unknown"
+
+
+def test_a_write_that_torch_gives_up_is_told_as_one(tmp_path, monkeypatch):
+    def give_up(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", give_up)
+    with pytest.raises(SpotError, match=r"x\.pt: cannot be written \(.*unexpected pos"):
+        checkpoint.save(tmp_path / "x.pt", {})
+    assert not list(tmp_path.iterdir())
