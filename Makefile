@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage bench bench-eval ablation clean
+.PHONY: demo test lint coverage mutation bench bench-eval ablation clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -36,6 +36,9 @@ bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
 coverage: $(READY)  ## which lines and branches the tests reach
 	$(BIN)/python -m coverage run --branch --source=spot -m pytest
 	$(BIN)/python -m coverage report -m
+
+mutation: $(READY)  ## do the tests notice a change? MODULES="losses files" for some modules; 20 changes of each
+	$(BIN)/python tools/mutation.py $(MODULES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

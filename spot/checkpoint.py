@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from spot.datasets import GridSettings
 from spot.distributed import from_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
+from spot.proposals import Decoding
 
 FORMAT = "spot-1"
 PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
@@ -131,15 +133,51 @@ def load_model(path, device="cpu"):
     path = checkpoint_file(path)
     content = read(path)
     with _refusing(f"{path}: its weights do not fit together", "was the file changed?"):
+        _refuse_unreal(content.get("state_dict", content))
         if content.get("format") == FORMAT:
             model = _build(content["architecture"], content["state_dict"])
             model.settings = dict(content["settings"])
-            names = model.settings.get("class_names")
-            if names is not None and not (names and all(isinstance(name, str) for name in names)):
-                raise ValueError(f"its class names are {str(names)[:80]}")
+            _refuse_other_settings(model)
         else:
             model = _published(content.get("state_dict", content), path)
     return model.to(device).eval()
+
+
+def _refuse_unreal(state):
+    """ValueError for a weight that is not finite, or that claims more numbers than the file holds of it."""
+    for key, value in state.items():
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f"{key} claims {value.numel():,} numbers and holds fewer")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{key} is not finite")
+
+
+def _refuse_other_settings(model):
+    """ValueError where `proposals.detect` could not work with the settings that a file says it was trained with."""
+    defaults = {**vars(GridSettings("resize", 100)), **vars(Decoding()), "class_names": [""] * model.num_classes}
+    for key, value in model.settings.items():
+        if key not in defaults:
+            raise ValueError(f"it has an unknown setting {str(key)[:80]}")
+        if key == "class_names" and value is None:  # not known: `detect` gives their indices
+            continue
+        is_division_by_zero = key in ("fps", "nms_sigma") and value == 0
+        is_no_grid = key == "grid" and value not in ("resize", "window")
+        if not _is_like(value, defaults[key]) or is_division_by_zero or is_no_grid:
+            raise ValueError(f"its {key} is {str(value)[:80]}")
+
+
+def _is_like(value, default):
+    """Could `value` stand where `default` stands: text, a list of such, a number >= 0 (a whole one > 0), or None?"""
+    if isinstance(default, list | tuple):
+        return (isinstance(value, list | tuple) and (isinstance(default, tuple) or len(value) == len(default)) and value
+                and all(_is_like(one, default[0]) for one in value))
+    if isinstance(default, str) or isinstance(value, bool | str):
+        return type(value) is type(default)
+    if default is None and value is None:
+        return True
+    if isinstance(default, int):
+        return isinstance(value, int) and min(default, 1) <= value < 10**6
+    return isinstance(value, int | float) and 0 <= value < float("inf")
 
 
 def _build(architecture, state):
@@ -210,11 +248,23 @@ def resume(path, trainer, architecture, labeled_names):
         if changed:
             raise SpotError(f"{path}: cannot be resumed, its {', '.join(changed)} differ from the settings; give the "
                             "run's own, or choose another output_path")
+        settings = [{**group} for group in trainer.optimizer.param_groups]
         trainer.load_state(content["trainer"])
+        for group, own in zip(trainer.optimizer.param_groups, settings, strict=True):
+            group.update(own)  # only what the optimizer has gathered is the run's: weight decay may be another now
+        _refuse_other_state(trainer.optimizer)
         stages = {record["stage"] for record in content["records"]}
         if not stages <= {"pretext", "train"}:
             raise ValueError(f"unknown stages {stages}")
         return {"records": list(content["records"]), "best": float(content["best"])}
+
+
+def _refuse_other_state(optimizer):
+    """ValueError where the loaded optimizer could not take a step: torch takes whatever state it is given."""
+    for parameter, values in optimizer.state.items():
+        shapes = {key: tuple(value.shape) for key, value in values.items()}
+        if shapes != {"step": (), "exp_avg": tuple(parameter.shape), "exp_avg_sq": tuple(parameter.shape)}:
+            raise ValueError(f"its optimizer holds values of shapes {shapes}")
 
 
 def load_pretrained(model, path):

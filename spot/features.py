@@ -28,6 +28,8 @@ H5_SUFFIXES = (".h5", ".hdf5")
 MISSING_LIST = "missing_files.txt"  # beside the features in OpenTAD's downloads: ids of videos that have none
 # Two streams of one video may end apart (optical flow has one frame less): up to this share of the longer is cut off.
 MAX_LENGTH_DIFFERENCE = 0.05
+# No compression makes more of a byte than deflate's 1032; a dataset that claims more was never written.
+MAX_COMPRESSION = 1032
 # A killed `pack` loses at most this many videos of work.
 FLUSH_EVERY = 64
 
@@ -221,9 +223,10 @@ def _read_npy(path):
 
 
 def _read_npz(path):
-    with np.load(path, allow_pickle=False) as archive:
-        if isinstance(archive, np.ndarray):
-            raise SpotError("is an .npy file under the name of an .npz archive; rename it")
+    archive = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+        raise SpotError("is an .npy file under the name of an .npz archive; rename it")
+    with archive:
         return _only_array(archive)
 
 
@@ -237,6 +240,7 @@ def _read_pt(path):
     tensor = _only_array(content) if isinstance(content, dict) else content
     if not isinstance(tensor, torch.Tensor):
         raise SpotError(f"it holds a {type(tensor).__name__}; expected a tensor")
+    _refuse_claim(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
     # numpy has no bfloat16
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
 
@@ -276,9 +280,16 @@ READERS = {
 }
 
 
+def _refuse_claim(claimed, held):
+    """SpotError before memory is taken for more bytes than a file can hold; a few are given to every file."""
+    if claimed > max(held, 1 << 20):
+        raise SpotError(f"it claims {claimed:,} bytes of numbers, which it does not hold; copy or make it again")
+
+
 def _only_array(content):
     """The array called `feats` or `features`, or the only one, of an archive, a dict, or an HDF5 group."""
     if isinstance(content, h5py.Dataset):
+        _refuse_claim(content.nbytes, MAX_COMPRESSION * content.id.get_storage_size())
         return content[()]
     keys = list(content)
     key = next((key for key in ("feats", "features") if key in keys), keys[0] if len(keys) == 1 else None)

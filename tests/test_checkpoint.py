@@ -66,6 +66,23 @@ def test_a_changed_checkpoint_is_refused(tmp_path, changes):
         load_model(saved(tmp_path / "a.pt", **changes))
 
 
+@pytest.mark.parametrize("changes", [
+    {"stride": 0}, {"stride": 2.5}, {"stride": True}, {"window": 10**9}, {"grid": "square"}, {"grid": 1}, {"fps": 0},
+    {"fps": "25"}, {"nms_sigma": 0}, {"nms_sigma": float("nan")}, {"min_score": -1}, {"mask_thresh": []},
+    {"mask_thresh": 0.5}, {"mask_thresh": ["a"]}, {"class_names": ["a"]}, {"class_names": [1, 2, 3]}, {"fusion": 3},
+    {"of_a_later_version": 1}, {3: 4},
+], ids=str)
+def test_settings_that_nothing_could_be_detected_with_are_refused(tmp_path, changes):
+    """A model that was loaded can be used."""
+    content = describe_model(model(), ARCHITECTURE)
+    checkpoint.save(tmp_path / "x.pt", {**content, "settings": {**SETTINGS, **changes}})
+    with pytest.raises(SpotError, match=rf"x\.pt: .* \(it.* ({next(iter(changes))}|unknown)"):
+        load_model(tmp_path / "x.pt")
+    fine = {**SETTINGS, "fps": None, "stride": 1, "offset": 0, "min_score": 0, "mask_thresh": [0.5], "fusion": "sqrt"}
+    checkpoint.save(tmp_path / "x.pt", {**content, "settings": fine})
+    assert load_model(tmp_path / "x.pt").settings == fine
+
+
 def test_saving_leaves_the_old_file_where_it_fails(tmp_path):
     """Something that cannot be written: the good file stays, and no temporary one is left."""
     saved(tmp_path / "a.pt", model(seed=1))
@@ -126,6 +143,26 @@ def test_a_last_checkpoint_without_its_parts_is_refused(tmp_path, content):
         checkpoint.resume(tmp_path / "last.pt", trainer(), ARCHITECTURE, ["a"])
 
 
+def test_of_the_optimizer_only_what_it_gathered_is_resumed(tmp_path):
+    """Weight decay is this training's; a state that no step could be taken with is refused."""
+    run = trainer("training.weight_decay=0.5")
+    run.train_epoch(0)
+    content = {**describe_model(run.teacher.module, ARCHITECTURE), **WITHOUT_TRAINER, "trainer": run.state()}
+    checkpoint.save(tmp_path / "last.pt", content)
+    other = trainer("training.weight_decay=0.25")
+    checkpoint.resume(tmp_path / "last.pt", other, ARCHITECTURE, ["a"])
+    assert [group["weight_decay"] for group in other.optimizer.param_groups] == [0.25, 0]
+    gathered = next(iter(content["trainer"]["optimizer"]["state"].values()))
+    for changes in ({"exp_avg": torch.zeros(3)}, {"exp_avg": 3}, {"more": torch.zeros(())}):
+        kept = dict(gathered)
+        gathered.update(changes)
+        checkpoint.save(tmp_path / "last.pt", content)
+        with pytest.raises(SpotError, match=r"last\.pt: cannot be resumed, it does not hold the state"):
+            checkpoint.resume(tmp_path / "last.pt", trainer(), ARCHITECTURE, ["a"])
+        gathered.clear()
+        gathered.update(kept)
+
+
 # --- run folder -------------------------------------------------------------------------------------------------------
 
 
@@ -152,3 +189,18 @@ def test_the_folder_says_what_the_run_was_made_from(tmp_path):
     assert folder.classes.read_text() == "jump\nrun\n" and folder.labeled.read_text() == "a\nb\n"
     assert folder.commit.read_text().strip()
     assert [json.loads(line)["epoch"] for line in folder.log.read_text().splitlines()] == [1, 2]
+
+
+def test_outside_of_a_git_checkout_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert checkpoint.git_commit() == "unknown"
+
+
+def test_a_write_that_torch_gives_up_is_told_as_one(tmp_path, monkeypatch):
+    def give_up(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:668] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", give_up)
+    with pytest.raises(SpotError, match=r"x\.pt: cannot be written \(.*unexpected pos"):
+        checkpoint.save(tmp_path / "x.pt", {})
+    assert not list(tmp_path.iterdir())

@@ -208,3 +208,32 @@ def test_a_path_that_every_run_needs_is_asked_for(tmp_path, key):
 def test_an_override_without_a_value_is_refused(tmp_path):
     with pytest.raises(SpotError, match="is not key=value"):
         loaded(tmp_path, "", "training.batch_size")
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("dataset: {video_anno_path: [a], feature_path: f}", "dataset.video_anno_path"),
+    ("dataset: {video_anno_path: a, feature_path: 3}", "dataset.feature_path must be text or a list of texts, got 3"),
+    ("dataset: {video_anno_path: a, feature_path: f, feature_pattern: 3}", "dataset.feature_pattern must be text"),
+    (f"{PATHS}features: 3", "features must be a path or a list of paths, got 3"),
+    (f"{PATHS}training: {{steps_per_epoch: 0}}", "training.steps_per_epoch must be at least 1 or null, got 0"),
+    (f"{PATHS}model: {{temporal_scale: 4}}", "model.temporal_scale .4. must be at least pretext.chunks .5."),
+    (f"{PATHS}model: {{encoder: attention, feat_dim: 7}}", "model.feat_dim .7. must be a multiple of"),
+    (f"{PATHS}model: {{embed_dim: 12}}", "model.embed_dim .12. must be a multiple of 2"),
+    (f"{PATHS}testing: {{mask_thresh: [1]}}", "testing.mask_thresh must be a list of numbers in"),
+    (f"{PATHS}testing: {{mask_thresh: []}}", "testing.mask_thresh must be a list of numbers in"),
+    (f"{PATHS}loss: {{class: 0, mask: 0, instance: 0}}", "all weights in loss are 0"),
+])
+def test_values_that_do_not_go_together_are_refused(tmp_path, text, words):
+    with pytest.raises(SpotError, match=rf"c\.yaml: .*{words}"):
+        load_config(written(tmp_path, text))
+
+
+def test_a_settings_file_that_the_system_cannot_read_is_one_sentence(tmp_path, monkeypatch):
+    path = written(tmp_path, PATHS)
+
+    def refuse(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(OmegaConf, "load", refuse)
+    with pytest.raises(SpotError, match=r"c\.yaml: cannot be read \(Input/output error\)"):
+        load_config(path)

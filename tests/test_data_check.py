@@ -322,3 +322,18 @@ def test_lost_segments_are_named_with_their_reason(checked):
     assert "lost at tIoU 0.70: 2 of 5 segments" in lines
     assert "video_e, jump, 0.00 to 8.00 s: hidden by shorter segments over it" in lines
     assert "video_e, run, 9.00 to 9.00 s: empty or outside the video" in lines
+
+
+def test_what_cannot_be_trained_on_is_said_in_one_sentence(checked, tmp_path):
+    """The one labeled video has no features; or no class list can be read: the rest is checked all the same."""
+    (tmp_path / "labeled.txt").write_text("video_a\n")
+    report = checked(annotations(), {"video_a": None}, labeled=str(tmp_path / "labeled.txt"))
+    assert report.problems == ["none of the labeled videos has features; check dataset.feature_path"]
+    report = checked(annotations(), class_file=str(tmp_path / "none.txt"))
+    assert len(report.problems) == 1 and "none.txt" in report.problems[0]
+    assert "video" in lines_of(report, "Features")
+
+
+def test_a_subset_without_a_segment_says_so_on_the_grid(checked):
+    report = checked(annotations(video_e={"annotations": []}, video_f={"annotations": []}))
+    assert report.problems == [] and lines_of(report, "On the snippet grid: validation") == "no segment"

@@ -1,5 +1,7 @@
 """Videos on both grids: what a batch holds, and which videos a step takes."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from spot.datasets import (
     draw,
     feature_statistics,
     open_data,
+    room_bytes,
     with_features,
 )
 from spot.features import FeatureSource
@@ -264,3 +267,21 @@ def test_precision_is_chosen_by_what_the_processor_multiplies_fast(monkeypatch):
         assert choose_precision("none", cpu) == "none" and choose_precision("bf16", cpu) == "bf16"
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch 2.11 on some builds
     assert choose_precision("auto", cpu) == "none"
+
+
+@pytest.mark.parametrize(("room", "cache"), [({"memory": 10_000}, "memory"), ({"memory": 10}, "disk"),
+                                             ({"memory": 10, "device": 10_000}, "device")])
+def test_features_wait_where_there_is_room(monkeypatch, room, cache):
+    """Two videos of 8 snippets x 6 channels are 384 bytes; without room for them they stay on the disk."""
+    monkeypatch.setattr("spot.datasets.room_bytes", lambda _: room)
+    videos = [video("a", (1, 4, "run")), video("b")]
+    data = SnippetDataset(videos, Source(features_of(videos)), GridSettings("resize", T), CLASSES, C, "auto")
+    assert data.bank.cache == cache
+    assert torch.equal(data.batch([0, 1])["features"], dataset(videos).batch([0, 1])["features"])
+
+
+def test_a_system_that_does_not_tell_its_memory_has_some(monkeypatch):
+    monkeypatch.setattr("builtins.open", lambda *_: io.StringIO("MemTotal: 1 kB\n"))
+    assert room_bytes(torch.device("cpu"))["memory"] > 1 << 30
+    monkeypatch.setattr("builtins.open", lambda *_: io.StringIO("MemTotal: 1 kB\nMemAvailable: 2 kB\n"))
+    assert 0 < room_bytes(torch.device("cpu"))["memory"] < 2048

@@ -1,5 +1,6 @@
 """A detections file is read piece by piece: the same columns, the same errors, flat memory."""
 
+import gc
 import json
 import os
 import tracemalloc
@@ -240,3 +241,14 @@ def test_a_large_file_shows_its_progress_in_bytes(path, monkeypatch):
     os.mkfifo(path.parent / "pipe")
     detections._progress_of(path.parent / "pipe")
     assert seen[-3:] == [None, True, "B"]
+
+
+def test_who_had_garbage_collection_off_finds_it_off():
+    gc.disable()
+    try:
+        read_predictions({"results": RESULTS})
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    read_predictions({"results": RESULTS})
+    assert gc.isenabled()

@@ -1,5 +1,7 @@
 """Recall, bootstrap, error types and sensitivity on tiny scenes whose answers are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -314,3 +316,10 @@ def test_each_video_is_scored_by_itself():
     result = evaluate(truth, {"a": [(0, 10, "run", 0.2), (20, 30, "jump", 0.1)],
                               "b": [(50, 60, "run", 0.9), (0, 10, "run", 0.8)], "d": [(0, 10, "run", 0.99)]})
     np.testing.assert_allclose(video_scores(result), [1, 0.5, 0, np.nan])
+
+
+def test_bootstrap_leaves_out_what_touches_an_ambiguous_segment():
+    """One video: every resample is the video itself, whose first detection is neither right nor wrong."""
+    truth = [replace(video("a", (0, 10, "run")), ambiguous_sec=np.array([[50.0, 60.0]]))]
+    result = evaluate(truth, {"a": [(50, 60, "run", 0.9), (0, 10, "run", 0.8)]}, protocol="thumos14")
+    assert not result.counted.all() and bootstrap(result, 3).tolist() == [1, 1, 1]

@@ -352,3 +352,10 @@ def test_without_rounds_one_model_says_where_and_what(settings):
     batch = run._draw(run.unlabeled, 2, 0, torch.Generator(), stream=1)
     outputs, class_logits = run._say(batch["features"], batch["valid"])
     assert class_logits is outputs["class_logits"] and class_logits.isfinite().all()
+
+
+def test_unlabeled_videos_whose_labels_nobody_knows_have_no_diagnostics():
+    """What is right of their pseudo labels cannot be told; they are trained on all the same."""
+    unknown = [video("x"), video("y")]
+    record = trainer(unlabeled=dataset(unknown, features_of(unknown))).train_epoch(0)
+    assert record["diagnostics"] == {} and record["kept_share"] is not None and "unlabeled_mask" in record["loss"]

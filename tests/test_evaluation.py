@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import main as eval_main
-from spot.annotations import Video
+from spot.annotations import Video, read_annotations
 from spot.evaluation import (
     best_from_here,
     build_scene,
@@ -601,3 +601,18 @@ def test_script_refuses_broken_entries_before_it_writes(files):
     assert not (files / "m.json").exists() and not (files / "report").exists()
     done = run_eval(*arguments[:-2], "--lenient")
     assert done.returncode == 0 and "1 broken detections dropped" in done.stdout and (files / "m.json").exists()
+
+
+def test_files_dicts_and_what_was_read_from_them_give_one_result(files):
+    paths = (files / "g.json", files / "p.json")
+    dicts = [json.loads(path.read_text()) for path in paths]
+    results = [evaluate_detections(truth, found, "validation", (0.5,)) for truth, found in (
+        paths, dicts, (str(paths[0]), read_predictions(paths[1])), (read_annotations(paths[0]), dicts[1]))]
+    assert [result.average_mAP for result in results] == [0.75] * 4
+
+
+def test_another_protocol_or_variant_is_refused():
+    for options, words in (({"protocol": "coco"}, "protocol 'coco' is unknown"),
+                           ({"thumos_variant": 213}, "THUMOS14 variant 213 is unknown")):
+        with pytest.raises(SpotError, match=words):
+            evaluate([video("a", (0, 1, "run"))], detections(), **options)

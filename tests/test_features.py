@@ -555,3 +555,33 @@ def test_a_killed_pack_continues(tmp_path):
 def test_every_suffix_that_reads_is_in_the_message_of_one_that_does_not():
     with pytest.raises(SpotError, match=", ".join(READERS)):
         read_feature("x.mat", C)
+
+
+def test_an_npy_file_under_the_name_of_an_npz_archive_is_told(tmp_path):
+    np.save(tmp_path / "x.npy", SNIPPETS)
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    with pytest.raises(SpotError, match=r"x\.npz: is an \.npy file"):
+        read_feature(tmp_path / "x.npz", C)
+
+
+def test_a_forked_process_opens_the_file_anew(tmp_path):
+    """A handle that is shared with the parent process reads garbage."""
+    source = FeatureSource(write_h5(tmp_path / "f.h5", a=SNIPPETS, b=SNIPPETS), C)
+    source.read("a")
+    handle = source._files[tmp_path / "f.h5"]
+    source._process -= 1  # as the child of the process that opened it sees itself
+    assert (source.read("b") == SNIPPETS.T).all()
+    assert source._files[tmp_path / "f.h5"] is not handle and source._process == os.getpid()
+
+
+def test_packing_goes_on_with_the_videos_that_are_wanted_now(tmp_path):
+    """A killed one had written a video that is no longer wanted: it is not in the file."""
+    source = FeatureSource(write_h5(tmp_path / "f.h5", a=SNIPPETS, b=SNIPPETS), C)
+    path = tmp_path / "packed.h5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spot.features._verify", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pack(source, ["a", "b"], path)
+    assert pack(source, ["b"], path) == 1
+    with h5py.File(path) as file:
+        assert list(file) == ["b"]

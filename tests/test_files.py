@@ -1,12 +1,13 @@
 """Files are whole or not there; a broken JSON is one sentence."""
 
+import fcntl
 import json
 import os
 import stat
 
 import pytest
 
-from spot.files import SpotError, atomic_path, read_json, write_json, write_text
+from spot.files import SpotError, atomic_path, locked, read_json, remove_unfinished, write_json, write_text
 
 
 def test_a_written_file_is_complete_and_alone_in_its_folder(tmp_path):
@@ -81,3 +82,23 @@ def test_a_folder_in_place_of_a_json_is_one_sentence(tmp_path):
 def test_text_keeps_its_characters(tmp_path):
     write_json(tmp_path / "a.json", {"label": "Fußball"}, indent=1)
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"label": "Fußball"}
+
+
+def test_nothing_is_left_behind_where_there_is_no_folder(tmp_path):
+    remove_unfinished(tmp_path / "none" / "a.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_its_last_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
+    """Between our opening and our locking of the file, another process ends and removes it."""
+    path, calls = tmp_path / "run.lock", []
+
+    def lock(file, how):
+        calls.append(how)
+        if len(calls) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with locked(path, "the folder"):
+        assert len(calls) == 2 and path.read_text() == f"{os.getpid()}\n"
+    assert not path.exists()

@@ -1,5 +1,6 @@
 """Whatever stands in a file or on the command line: it is read, or refused in one sentence of our own error type."""
 
+import contextlib
 import copy
 import io
 import json
@@ -7,24 +8,31 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given
-from hypothesis import settings as cases
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_checkpoint import ARCHITECTURE, SETTINGS
+from test_detections import walk
+from test_scripts import ends
 from tiny import C, K, T, model, trainer, video
 
-from spot import checkpoint
+import eval as evaluation_script
+from spot import checkpoint, detect, files
 from spot.annotations import read_annotations
 from spot.checkpoint import describe_model, load_model, load_pretrained
 from spot.class_scores import read_class_scores
 from spot.config import _schema, load_config, save_config
-from spot.evaluation import evaluate_detections, read_predictions
+from spot.detections import read_predictions
+from spot.evaluation import evaluate_detections
 from spot.features import FeatureSource, read_feature
-from spot.files import SpotError
+from spot.files import SpotError, read_json, streamed_json
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-# Cases are drawn anew in each run; `database=None` writes no folder of examples into the project.
-QUICK = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+
+
+def cases(number):
+    """How many cases a test draws, anew in each run; `database=None` writes no folder of examples into the project."""
+    return settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
@@ -78,7 +86,7 @@ ANNOTATIONS = {"database": {
     "v_b": {"subset": "validation", "duration": "9.5", "annotations": []}}}
 
 
-@cases(max_examples=250, **QUICK)
+@cases(250)
 @given(st.data())
 def test_annotation_files(folder, data):
     path = folder / "annotations.json"
@@ -93,7 +101,7 @@ def test_annotation_files(folder, data):
 # --- features ---------------------------------------------------------------------------------------------------------
 
 
-@cases(max_examples=250, **QUICK)
+@cases(250)
 @given(shape=st.lists(st.integers(-2, 8) | st.sampled_from([C, 10**6, 10**12, 2**63, 2**70]), max_size=3),
        descr=st.sampled_from(["<f4", ">f8", "<f2", "<i4", "|O", "<U3", "|V7", "<c8", "<M8[s]", "nonsense"]),
        fortran=st.booleans(), version=st.sampled_from([(1, 0), (2, 0), (9, 9)]), body=st.integers(0, 400))
@@ -107,7 +115,7 @@ def test_npy_headers_that_claim_anything(folder, shape, descr, fortran, version,
         assert C in shape and np.dtype(descr).kind == "f"
 
 
-@cases(max_examples=150, **QUICK)
+@cases(150)
 @given(suffix=st.sampled_from([".npy", ".npz", ".pt", ".pkl", ".csv", ".h5"]), content=st.binary(max_size=200))
 def test_feature_files_of_noise(folder, suffix, content):
     path = folder / f"noise{suffix}"
@@ -125,7 +133,7 @@ VALUES = (st.sampled_from(["1e400", ".inf", "nan", "-1", "0", "99999999999999999
           | st.text(max_size=8) | st.floats().map(str) | st.integers().map(str))
 
 
-@cases(max_examples=200, **QUICK)
+@cases(200)
 @given(st.lists(st.tuples(KEYS | st.text(max_size=8), VALUES), min_size=1, max_size=2))
 def test_overrides(folder, given_values):
     """What is accepted can be written to config.yaml and read again."""
@@ -136,7 +144,7 @@ def test_overrides(folder, given_values):
         assert load_config(folder / "config.yaml") == config
 
 
-@cases(max_examples=120, **QUICK)
+@cases(120)
 @given(st.data())
 def test_settings_files(folder, data):
     path = folder / "settings.yaml"
@@ -174,30 +182,40 @@ def good():
 
 def misshapen(draw, content):
     """A checkpoint with a part changed, or a tensor of another shape, type or value."""
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["any part", "optimizer", "settings", "weight"]))
+    if kind == "any part":
         return changed(draw, content)
+    if kind == "optimizer":
+        state = content["trainer"]
+        return {**content, "trainer": {**state, "optimizer": changed(draw, state["optimizer"])}}
+    if kind == "settings":
+        return {**content, "settings": changed(draw, content["settings"])}
     name = draw(st.sampled_from(sorted(content["state_dict"])))
     tensor = content["state_dict"][name]
     other = draw(st.sampled_from([tensor[..., :1], tensor[None], tensor.double(), tensor > 0, torch.zeros(0),
-                                  tensor.to_sparse(), torch.zeros((), dtype=torch.complex64), tensor.half()]))
+                                  tensor.to_sparse(), torch.zeros((), dtype=torch.complex64), tensor.half(),
+                                  torch.full_like(tensor, float("nan")), tensor[:1].expand(tensor.shape)]))
     return {**content, "state_dict": {**content["state_dict"], name: other}}
 
 
-@cases(max_examples=60, **QUICK)
+@cases(80)
 @given(st.data())
 def test_checkpoints(folder, good, data):
-    """Loaded to detect with, to begin from, or to resume: each one works or is refused."""
+    """Loaded to detect with, to begin from, or to resume and go on: each one works or is refused."""
     content, run = good
     path = folder / "x.pt"
     checkpoint.save(path, misshapen(data.draw, content))
     if accepted(load_model, path):
+        net = load_model(path)
         with torch.no_grad():
-            assert load_model(path)(torch.zeros(1, C, T))["masks"].shape == (1, T, T)
+            assert net(torch.zeros(1, C, T))["masks"].shape == (1, T, T)
+        accepted(lambda: detect(net, np.zeros((C, 2 * T)), 8.0, fps=4))
     accepted(load_pretrained, model(), path)
-    accepted(checkpoint.resume, path, run, ARCHITECTURE, ["a"])
+    if accepted(checkpoint.resume, path, run, ARCHITECTURE, ["a"]):
+        accepted(run.train_epoch, 0)
 
 
-@cases(max_examples=100, **QUICK)
+@cases(100)
 @given(st.data())
 def test_checkpoint_bytes(folder, good, data):
     buffer = io.BytesIO()
@@ -222,7 +240,7 @@ DETECTIONS = {"version": "SPOT", "results": {"a": [{"label": "run", "score": 0.5
 VIDEOS = [video("a", (1, 4, "run")), video("b", (2, 3, "jump"))]
 
 
-@cases(max_examples=400, **QUICK)
+@cases(400)
 @given(st.data(), st.booleans())
 def test_detections(folder, data, lenient):
     """Read with and without --lenient; what is read can be measured."""
@@ -237,7 +255,7 @@ def test_detections(folder, data, lenient):
         assert 0 <= result.average_mAP <= 1 and result.num_missing_features in (None, 0, 1, 2)
 
 
-@cases(max_examples=150, **QUICK)
+@cases(150)
 @given(st.data())
 def test_class_scores(folder, data):
     spot = {"a": {"class": "run", "score": 0.5}}
@@ -247,3 +265,44 @@ def test_class_scores(folder, data):
     if accepted(read_class_scores, path, ["jump", "run", "throw"]):
         scores = read_class_scores(path, ["jump", "run", "throw"])
         assert all(scores.scores(name).shape == (K,) for name in scores.names)
+
+
+@cases(250)
+@given(st.data(), st.integers(1, 80))
+def test_json_in_pieces_of_any_size(folder, data, size):
+    """What is read whole is read alike piece by piece, and what is refused is refused."""
+    path = folder / "pieces.json"
+    content = json.dumps(changed(data.draw, data.draw(st.sampled_from([DETECTIONS, ANNOTATIONS])))).encode()
+    path.write_bytes(damaged(data.draw, content) if data.draw(st.booleans()) else content)
+    found = []
+
+    def piecewise():
+        with streamed_json(path) as stream:
+            found.append(walk(stream))
+            stream.refuse_more()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", size)
+        is_accepted = accepted(piecewise)
+    assert is_accepted == accepted(read_json, path)
+    if is_accepted:
+        assert json.dumps(found[0]) == json.dumps(read_json(path))
+
+
+@cases(100)
+@given(st.data(), st.sampled_from([[], ["--lenient"], ["--drop-duplicates", "--recall"], ["--protocol", "thumos14"]]))
+def test_the_whole_script(folder, data, flags):
+    """From both files to metrics.json: exit code 0, or 2 with one sentence, and then the old metrics stay."""
+    gt, predictions, output = folder / "gt.json", folder / "p.json", folder / "metrics.json"
+    truth = {"database": {"a": {**ANNOTATIONS["database"]["a"], "subset": "validation"}}}
+    for path, content in ((gt, truth), (predictions, DETECTIONS)):
+        path.write_text(json.dumps(changed(data.draw, content) if data.draw(st.booleans()) else content))
+    output.write_text("the old metrics")
+    message = io.StringIO()
+    with contextlib.redirect_stderr(message), contextlib.redirect_stdout(io.StringIO()):
+        code = ends(evaluation_script.main, "--ground-truth", str(gt), "--predictions", str(predictions), "--output",
+                    str(output), *flags)
+    if code == 0:
+        assert 0 <= read_json(output)["average_mAP"] <= 1 and not message.getvalue()
+    else:
+        assert code == 2 and message.getvalue().count("\n") == 1 and output.read_text() == "the old metrics"

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from test_checkpoint import ARCHITECTURE
 from test_scripts import data, refused, run_folder, settings
 
 import eval as evaluation_script
@@ -14,7 +15,10 @@ import spot_inference
 import spot_train
 from spot import checkpoint
 from spot.annotations import read_annotations
+from spot.checkpoint import load_model
+from spot.features import read_feature
 from spot.files import SpotError, read_json, write_json
+from spot.model import build_model
 
 __all__ = ["data", "run_folder"]  # fixtures
 OUTSIDE = ["../../x", "/tmp/x", "a/../../x", "..\\..\\x", "C:\\x", "..", "a\0b", ""]
@@ -113,6 +117,35 @@ def test_a_settings_file_runs_nothing(tmp_path, proof, capsys, tag):
     (run / "config.yaml").write_text(f"output_path: {tag.replace('PROOF', str(proof))}\n")
     assert "config.yaml" in refused(capsys, spot_inference.main, f"checkpoint={run}")
     assert "config.yaml" in refused(capsys, spot_train.main, "--config", f"{run}/config.yaml")
+
+
+# --- no file takes memory for what it only claims ---------------------------------------------------------------------
+
+
+def test_a_feature_file_that_claims_terabytes_takes_no_memory(tmp_path):
+    """One number that is shown 6 x 10^12 times, and a dataset that was never written; a compressed one is fine."""
+    torch.save(torch.zeros(1).expand(10**12, 6), tmp_path / "x.pt")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("feats", (10**12, 6), np.float32, chunks=(1000, 6))
+    for name in ("x.pt", "x.h5"):
+        with pytest.raises(SpotError, match=rf"{name}: it claims 24,000,000,000,000 bytes"):
+            read_feature(tmp_path / name, 6)
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file.create_dataset("feats", data=np.ones((100_000, 6), np.float32), chunks=(1000, 6), compression="gzip")
+    assert read_feature(tmp_path / "y.h5", 6).shape == (6, 100_000)
+
+
+def test_a_checkpoint_that_claims_a_giant_takes_no_memory(tmp_path):
+    """A model of 40,000 channels whose weights are one number each, in a file of a few kB."""
+    sizes = {**ARCHITECTURE, "embed_dim": 40_000}
+    with torch.device("meta"):
+        state = build_model(**sizes).state_dict()
+    state = {key: torch.zeros(1).expand(value.shape) for key, value in state.items()}
+    checkpoint.save(tmp_path / "x.pt", {"format": checkpoint.FORMAT, "architecture": sizes, "settings": {},
+                                        "state_dict": state})
+    assert (tmp_path / "x.pt").stat().st_size < 100_000
+    with pytest.raises(SpotError, match=r"x\.pt: its weights do not fit together .* numbers and holds fewer"):
+        load_model(tmp_path / "x.pt")
 
 
 # --- no name leads out ------------------------------------------------------------------------------------------------
