@@ -67,15 +67,18 @@ class TransformerLayer(nn.Module):
         return x + dropout(self.narrow(hidden), self.dropout, self.training)
 
 
-def attention(query, key, value, seen):
-    """Scaled dot-product attention, (B, H, T, d) each; seen: bool, broadcast to (B, H, T, T), or None."""
+def attention(query, key, value, seen, dropped=0.0):
+    """Scaled dot-product attention, (B, H, T, d) each; seen: bool, broadcast to (B, H, T, T), or None.
+
+    dropped: share of the attention weights that are dropped
+    """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropped)
     # On a CPU the backward pass of the fused kernel is three times slower than this in bf16.
     scores = (query @ key.transpose(2, 3)).float() / math.sqrt(query.shape[-1])
     if seen is not None:
         scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
-    return scores.softmax(-1).to(value.dtype) @ value
+    return dropout(scores.softmax(-1).to(value.dtype), dropped, True) @ value
 
 
 class ConvTransformerEncoder(nn.Module):
@@ -106,11 +109,10 @@ class AttentionEncoder(nn.Module):
 
     def __init__(self, feat_dim, heads, dropout=0.1, out_dropout=0.3):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.out_dropout = heads, dropout, out_dropout
         self.w_qs, self.w_ks, self.w_vs = (nn.Linear(feat_dim, heads * feat_dim, bias=False) for _ in range(3))
         self.fc = nn.Linear(heads * feat_dim, feat_dim)
         self.layer_norm = nn.LayerNorm(feat_dim)
-        self.out_dropout = nn.Dropout(out_dropout)
 
     def forward(self, features, valid=None):
         """features (B, C, T), valid (B, T) bool or None -> embedding (B, C, T)."""
@@ -119,10 +121,9 @@ class AttentionEncoder(nn.Module):
         query, key, value = (w(x).view(batch, length, self.heads, dim).transpose(1, 2)
                              for w in (self.w_qs, self.w_ks, self.w_vs))  # each (B, H, T, C)
         seen = None if valid is None else valid[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen,
-                                               dropout_p=self.dropout if self.training else 0.0)
+        mixed = attention(query, key, value, seen, self.dropout if self.training else 0.0)
         mixed = mixed.transpose(1, 2).reshape(batch, length, self.heads * dim)
-        return self.layer_norm(self.out_dropout(self.fc(mixed)) + x).transpose(1, 2)
+        return self.layer_norm(dropout(self.fc(mixed), self.out_dropout, self.training) + x).transpose(1, 2)
 
 
 class FixedMaskHead(nn.Module):
