@@ -138,3 +138,14 @@ def test_mined_snippets_are_where_head_and_mask_say():
     places = {kind: member[0].nonzero()[:, 0].tolist() for kind, member in mined.items()}
     assert places == {"easy foreground": [2], "hard foreground": [4, 7], "hard background": [3, 8],
                       "easy background": [7]}
+
+
+def test_the_shipped_widths_reach_four_snippets_to_both_sides():
+    """Foreground 8..19 of 28: inside 8..11 and 16..19, outside 4..7 and 20..23; ten easy snippets of each kind."""
+    foreground = torch.full((1, 28), 0.1)
+    foreground[0, 8:20] = torch.linspace(0.9, 0.8, 12)
+    masks = bools(28, *range(8, 20)).float()[:, None].expand(1, 28, 28)
+    found = mine_snippets(foreground, masks, torch.ones(1, 28, dtype=torch.bool))
+    assert which(found["hard foreground"]) == [8, 9, 10, 11, 16, 17, 18, 19]
+    assert which(found["hard background"]) == [4, 5, 6, 7, 20, 21, 22, 23]
+    assert which(found["easy foreground"]) == list(range(8, 18)) and len(which(found["easy background"])) == 10

@@ -65,6 +65,7 @@ def test_npz_scores(tmp_path):
         ({"a": {"class": "Run", "score": "high"}}, "cannot be read"),
         ({"a": {"class": ["Run"], "score": 1}}, "cannot be read"),
         ({"a": {"class": "Run", "score": float("nan")}}, "'a' is NaN"),
+        ({"b": {"class": "Run", "score": 1}, "a": {"class": "Run", "score": float("nan")}}, "'a' is NaN"),
         ({"a": {"class": "Run", "score": -1}}, "'a' is NaN, infinite or negative"),
         ({"results": {"a": [0.1]}, "class": ["Run", "Jump"]}, r"table of \(1, 1\)"),
         ({"results": {"a": [0.1], "b": []}, "class": ["Run"]}, "cannot be read"),

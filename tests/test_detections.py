@@ -76,6 +76,7 @@ FAULTS = {
     "unknown escape": '{"a": "\\q"}',
     "more behind it": '{"a": 1}\n\n{}',
     "nothing": "",
+    "a line of its own": '\n{"a": oops}',
     "no JSON": "results",
     "a mark within": '{"a": \ufeff1}',
 }
@@ -196,6 +197,55 @@ def test_another_layout_is_one_sentence(path, small_pieces, text, words):
     for lenient in (False, True):
         with pytest.raises(SpotError, match=rf"d\.json: .*{words}"):
             read_predictions(path, lenient)
+
+
+BROKEN = {
+    "ends before": {"label": "run", "score": 1, "segment": [2, 1]},
+    "empty": {"label": "run", "score": 1, "segment": [2, 2]},
+    "nan time": {"label": "run", "score": 1, "segment": [0, float("nan")]},
+    "infinite time": {"label": "run", "score": 1, "segment": [0, float("inf")]},
+    "text time": {"label": "run", "score": 1, "segment": ["0", "1"]},
+    "three times": {"label": "run", "score": 1, "segment": [0, 1, 2]},
+    "text segment": {"label": "run", "score": 1, "segment": "01"},
+    "nan score": {"label": "run", "score": float("nan"), "segment": [0, 1]},
+    "text score": {"label": "run", "score": "high", "segment": [0, 1]},
+    "no score": {"label": "run", "segment": [0, 1]},
+    "null score": {"label": "run", "score": None, "segment": [0, 1]},
+    "true score": {"label": "run", "score": True, "segment": [0, 1]},
+    "endless score": {"label": "run", "score": 10**400, "segment": [0, 1]},
+    "number label": {"label": 3, "score": 1, "segment": [0, 1]},
+    "list label": {"label": ["run"], "score": 1, "segment": [0, 1]},
+    "not an object": [0, 1, "run"],
+}
+
+
+@pytest.mark.parametrize("entry", BROKEN.values(), ids=BROKEN)
+def test_broken_entry_is_named_and_lenient_drops_it(entry):
+    good = {"label": "run", "score": 0.5, "segment": [0, 1]}
+    source = {"results": {"a": [good], "b": [good, entry]}}
+    with pytest.raises(SpotError, match=r"video 'b', entry 1: .+"):
+        read_predictions(source)
+    lenient = read_predictions(source, lenient=True)
+    assert lenient.num_dropped == 1 and lenient.video.tolist() == [0, 1] and lenient.scores.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("source", [[1], {}, {"results": [1]}, {"results": {"a": 3}}, {"results": {"a": {}}}])
+def test_wrong_layout_is_one_sentence(source):
+    with pytest.raises(SpotError, match="predictions: "):
+        read_predictions(source)
+
+
+def test_numpy_numbers_and_tuples_are_fine():
+    source = {"results": {"a": [{"label": "run", "score": np.float32(0.5), "segment": (np.float64(0), np.int64(1))}]}}
+    predictions = read_predictions(source)
+    assert predictions.segments_sec.tolist() == [[0, 1]] and predictions.num_dropped == 0
+
+
+def test_a_long_value_is_shown_by_its_beginning():
+    with pytest.raises(SpotError) as refusal:
+        read_predictions({"results": {"a": [{"label": "run", "score": "x" * 1000, "segment": [0, 1]}]}})
+    assert "score 'xxxx" in str(refusal.value) and "xxx... is not a finite" in str(refusal.value)
+    assert len(str(refusal.value)) < 200
 
 
 def test_memory_holds_little_more_than_the_columns(path, monkeypatch):

@@ -409,55 +409,6 @@ def test_thumos14_variants_count_the_real_videos(variant, count):
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
-BROKEN = {
-    "ends before": {"label": "run", "score": 1, "segment": [2, 1]},
-    "empty": {"label": "run", "score": 1, "segment": [2, 2]},
-    "nan time": {"label": "run", "score": 1, "segment": [0, float("nan")]},
-    "infinite time": {"label": "run", "score": 1, "segment": [0, float("inf")]},
-    "text time": {"label": "run", "score": 1, "segment": ["0", "1"]},
-    "three times": {"label": "run", "score": 1, "segment": [0, 1, 2]},
-    "text segment": {"label": "run", "score": 1, "segment": "01"},
-    "nan score": {"label": "run", "score": float("nan"), "segment": [0, 1]},
-    "text score": {"label": "run", "score": "high", "segment": [0, 1]},
-    "no score": {"label": "run", "segment": [0, 1]},
-    "null score": {"label": "run", "score": None, "segment": [0, 1]},
-    "true score": {"label": "run", "score": True, "segment": [0, 1]},
-    "endless score": {"label": "run", "score": 10**400, "segment": [0, 1]},
-    "number label": {"label": 3, "score": 1, "segment": [0, 1]},
-    "list label": {"label": ["run"], "score": 1, "segment": [0, 1]},
-    "not an object": [0, 1, "run"],
-}
-
-
-@pytest.mark.parametrize("entry", BROKEN.values(), ids=BROKEN)
-def test_broken_entry_is_named_and_lenient_drops_it(entry):
-    good = {"label": "run", "score": 0.5, "segment": [0, 1]}
-    source = {"results": {"a": [good], "b": [good, entry]}}
-    with pytest.raises(SpotError, match=r"video 'b', entry 1: .+"):
-        read_predictions(source)
-    lenient = read_predictions(source, lenient=True)
-    assert lenient.num_dropped == 1 and lenient.video.tolist() == [0, 1] and lenient.scores.tolist() == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("source", [[1], {}, {"results": [1]}, {"results": {"a": 3}}, {"results": {"a": {}}}])
-def test_wrong_layout_is_one_sentence(source):
-    with pytest.raises(SpotError, match="predictions: "):
-        read_predictions(source)
-
-
-@pytest.mark.parametrize("text", ["not json", "", "{\"results\": {\"a\": ["])
-def test_file_that_is_no_json_names_the_path(tmp_path, text):
-    (tmp_path / "p.json").write_text(text)
-    with pytest.raises(SpotError, match=r"p\.json: "):
-        read_predictions(tmp_path / "p.json")
-
-
-def test_numpy_numbers_and_tuples_are_fine():
-    source = {"results": {"a": [{"label": "run", "score": np.float32(0.5), "segment": (np.float64(0), np.int64(1))}]}}
-    predictions = read_predictions(source)
-    assert predictions.segments_sec.tolist() == [[0, 1]] and predictions.num_dropped == 0
-
-
 def test_unknown_subset_lists_those_there_are():
     with pytest.raises(SpotError, match=r"'test'.*validation"):
         evaluate_detections([video("a", (0, 1, "run"))], detections(), "test", (0.5,))

@@ -1,5 +1,7 @@
 """Files are whole or not there; a broken JSON is one sentence."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -102,3 +104,40 @@ def test_a_lock_that_its_last_holder_removes_meanwhile_is_taken_anew(tmp_path, m
     with locked(path, "the folder"):
         assert len(calls) == 2 and path.read_text() == f"{os.getpid()}\n"
     assert not path.exists()
+
+
+def test_a_failed_write_says_what_is_left(tmp_path, monkeypatch):
+    """The old file, where there is one."""
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    write_text(tmp_path / "old.txt", "good")
+    monkeypatch.setattr(os, "fsync", full)
+    for name, words in (("old.txt", "the last good one is kept"), ("new.txt", "nothing was left half-written")):
+        with pytest.raises(SpotError, match=f"{name}: cannot be written .No space left on device.; {words}"):
+            write_text(tmp_path / name, "text")
+
+
+@pytest.mark.parametrize(("written", "shown"), [("17\n", "process 17"), ("", "process unknown")])
+def test_a_taken_lock_names_its_process_where_it_is_known(tmp_path, monkeypatch, written, shown):
+    def taken(*_):
+        raise BlockingIOError
+
+    path = tmp_path / "run.lock"
+    path.write_text(written)
+    monkeypatch.setattr(fcntl, "flock", taken)
+    with pytest.raises(SpotError, match=f"the folder is in use by another run, {shown};"), locked(path, "the folder"):
+        pass
+    assert path.read_text() == written
+
+
+@pytest.mark.parametrize(("answer", "is_refused"), [(errno.ENOLCK, False), (errno.ENOSYS, False), (errno.EACCES, True)])
+def test_where_there_are_no_locks_work_goes_on(tmp_path, monkeypatch, answer, is_refused):
+    """Any other answer of the system is a mistake to mend."""
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    mistake = pytest.raises(SpotError, match="the folder: cannot be made or locked")
+    with mistake if is_refused else contextlib.nullcontext(), locked(tmp_path / "run.lock", "the folder"):
+        assert not is_refused

@@ -174,3 +174,12 @@ def test_class_logits_are_pooled_under_the_mask_row():
 
 def test_an_empty_row_pools_to_something_finite():
     assert torch.isfinite(pooled_class_logits(torch.randn(1, 4, 3), torch.zeros(1, 3, 3))).all()
+
+
+@pytest.mark.parametrize(("row", "counts"), [((1.0, 0.0), True), ((0.6, 0.0), True), ((0.5, 0.0), False)])
+def test_dice_is_of_rows_that_have_a_foreground_snippet(row, counts):
+    """One snippet above one half is enough. For (1, 0) at logits 0: 1 - (2 * 0.5 + 1) / (0.25 + 0.25 + 1 + 1)."""
+    loss = mask_loss(torch.zeros(1, 1, 2), torch.tensor([[row]]), torch.ones(1, 1), dice_weight=1).item()
+    assert (loss > 0) == counts
+    if row[0] == 1:
+        assert loss == pytest.approx(1 - 2 / 2.5)

@@ -1,7 +1,6 @@
 """A run that can be trusted overnight: killed and resumed, a full disk, two runs at once, Ctrl-C, broken numbers."""
 
 import errno
-import fcntl
 import itertools
 import json
 import math
@@ -12,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 
 import h5py
 import numpy as np
@@ -160,18 +158,6 @@ def test_two_inferences_into_one_folder_are_refused(run_folder, capsys):
 
     with locked(run_folder / "inference.lock", "the folder"):
         assert "in use by another run" in refused(capsys, spot_inference.main, f"checkpoint={run_folder}")
-
-
-@pytest.mark.parametrize("answer", [errno.ENOLCK, errno.EACCES])
-def test_a_file_system_without_locks_trains_all_the_same(tmp_path, monkeypatch, answer):
-    """Some of clusters know none: then nobody can tell two runs apart. Any other answer is a mistake to mend."""
-    def refuse(*_):
-        raise OSError(answer, os.strerror(answer))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    mistake = pytest.raises(SpotError, match="cannot be made or locked") if answer == errno.EACCES else nullcontext()
-    with mistake, RunFolder(tmp_path / "run").locked():
-        assert answer == errno.ENOLCK
 
 
 def test_two_packings_into_one_file_are_refused(tmp_path):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from spot.losses import mask_loss
 from spot.pretext import (
     drop_features,
     keep_foreground,
@@ -37,6 +38,22 @@ def test_random_segments_differ_lie_inside_and_do_not_overlap():
 def test_random_segments_repeat_with_their_seed():
     first, again = (random_segments(5, 8, seeded(3)) for _ in range(2))
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+
+
+def test_a_single_random_segment_covers_a_tenth_to_nine_tenths():
+    segments, labels = random_segments(500, 10, seeded(), most=1)
+    sizes = segments[:, 0, 1] - segments[:, 0, 0]
+    assert labels.tolist() == [[0]] * 500 and sizes.min() >= 1 - 1e-5 and sizes.max() <= 9 + 1e-5
+    assert sizes.min() < 1.2 and sizes.max() > 8.8 and segments.min() < 0.2 and segments.max() > 9.8
+
+
+def test_background_rows_of_the_random_foreground_weigh_less():
+    """Foreground 1..2 of four: rows 0 and 3 weigh 0.3, the padded one nothing; a snippet that is touched is inside."""
+    targets = torch.zeros(1, 5, 5)
+    targets[0, 1:3, 1:3] = torch.tensor([[0.2, 0.2], [1, 1]])
+    logits, valid = torch.randn(1, 5, 5, generator=seeded()), torch.tensor([[1.0, 1, 1, 1, 0]])
+    rows = torch.tensor([[0.3, 1, 1, 0.3, 0]])
+    assert random_foreground_loss(logits, targets, valid) == mask_loss(logits, targets, rows, valid)
 
 
 def test_outside_the_random_foreground_nothing_is_left():

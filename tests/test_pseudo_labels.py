@@ -113,3 +113,14 @@ def test_agreement_counts_what_is_kept_and_what_is_right():
     pseudo = PseudoLabels(said, torch.zeros(1, 8, 8), weights, weights, torch.tensor(0.0))
     found = agreement(pseudo, true)
     assert found["pseudo_precision"] == 0.5 and found["pseudo_recall"] == 0.5
+
+
+def test_agreement_leaves_out_what_is_half_background():
+    """Snippet 0 is said to be as much background as class 0, snippet 1 is truly so: neither is foreground."""
+    true, said = torch.zeros(1, 3, 4), torch.zeros(1, 3, 4)
+    true[0, 0, [0, 2]], true[0, [0, 2], 1], true[0, 2, 3] = 1, 0.5, 1
+    said[0, [0, 2], 0], said[0, 0, [1, 2]], said[0, 2, 3] = 0.5, 1, 1
+    weights = torch.ones(1, 4)
+    found = agreement(PseudoLabels(said, torch.zeros(1, 4, 4), weights, weights, torch.tensor(0.0)), true)
+    assert found["pseudo_precision"] == 0.5  # of snippets 1 and 2, the second
+    assert found["pseudo_recall"] == 0.5  # of snippets 0 and 2, the second
