@@ -20,7 +20,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 # Short runs (about 90 seconds each on 2 cores); DATA names the settings files, SETTINGS replaces keys in all of them.
-DATA ?= config/sbhar.yaml config/anet.yaml
+DATA ?= config/sbhar.yaml
 SETTINGS ?= training.max_epoch=8
 ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
 	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
@@ -43,5 +43,5 @@ mutation: $(READY)  ## do the tests notice a change? MODULES="losses files" for 
 lint: $(READY)
 	$(BIN)/ruff check .
 
-clean:
-	rm -rf $(VENV) runs data/demo
+clean:  ## .venv and what `make demo` made; other runs stay
+	rm -rf $(VENV) runs/demo runs/demo_labels_only data/demo

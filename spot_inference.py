@@ -86,6 +86,8 @@ def infer(config, plot=False):
     if not distributed.is_first():
         exhaust(found)
         return
+    for picture in folder.timelines.glob("*.png"):  # of earlier detections
+        picture.unlink()
     step = max(len(present) // NUM_PICTURES, 1)
     shown = list(zip(present, times, strict=True))[::step][:NUM_PICTURES] if plot else []
     kept = {video.name: [] for video, _ in shown}

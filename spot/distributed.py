@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from datetime import timedelta
 
 import torch
@@ -104,6 +105,8 @@ def in_step(model):
     """
     if world_size() == 1:
         return lambda losses_of, *arguments: losses_of(*arguments)
+    # A 1x1 convolution whose gradient lies otherwise in memory than its weight: torch warns, and copies a few bytes.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(_Step(model), find_unused_parameters=True)
 
 

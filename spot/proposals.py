@@ -217,7 +217,8 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     decoding = Decoding(**settings)
     for x in features:
         if np.ndim(x) != 2 or len(x) != model.feat_dim:
-            raise SpotError(f"detect: features have shape {np.shape(x)}; expected (C, T') with C = {model.feat_dim}")
+            raise SpotError(f"detect: features have shape {np.shape(x)}; expected (C, T') with C = {model.feat_dim}"
+                            + ("; transpose it" if np.ndim(x) == 2 and np.shape(x)[1] == model.feat_dim else ""))
     fitted = [grid.fit(np.ascontiguousarray(x, np.float32)) for x in features]
     grids = [grid.at(x.shape[1], *times) for x, *times in zip(
         fitted, _one_each(duration_sec, len(features)), _one_each(feature_duration_sec, len(features)), rates,

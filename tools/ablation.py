@@ -1,4 +1,4 @@
-"""What each part adds: the table of the README, measured over seeds on any number of data sets.
+"""What each part adds: a table, measured over seeds on any number of data sets.
 
     python tools/ablation.py --data config/sbhar.yaml --data config/anet.yaml [--seeds 0 1 2] [--jobs 2] [key=value ...]
 
@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 import eval as evaluation_script
 from spot import command_line
-from spot.config import load_config
+from spot.config import data_values, load_config
+from spot.datasets import open_data
 from spot.files import SpotError, atomic_path, read_json
 from spot_inference import main as infer
 from spot_train import main as train
@@ -60,6 +61,8 @@ def main(argv=None):
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     arguments = command_line.parse(parser, argv)
+    for path in arguments.data:  # a file that is missing is told now, not after the runs of the others
+        open_data(**data_values(load_config(path, arguments.overrides)))
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "results.csv"
     jobs = [job for job in make_jobs(arguments) if job["key"] not in finished(table)]
