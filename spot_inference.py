@@ -86,17 +86,21 @@ def infer(config, plot=False):
     if not distributed.is_first():
         exhaust(found)
         return
-    for picture in folder.timelines.glob("*.png"):  # of earlier detections
-        picture.unlink()
     step = max(len(present) // NUM_PICTURES, 1)
     shown = list(zip(present, times, strict=True))[::step][:NUM_PICTURES] if plot else []
     kept = {video.name: [] for video, _ in shown}
+
+    def keep(name, entries):
+        if name in kept:
+            kept[name] = entries
+
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
+        for picture in folder.timelines.glob("*.png"):  # of earlier detections
+            picture.unlink()
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
-                         {**facts_of(config), "missing_features": missing},
-                         [lambda name, entries: kept.update({name: entries} if name in kept else {})])
+                         {**facts_of(config), "missing_features": missing}, [keep])
         if plot:
             videos_to_draw = [(video.name, known, kept[video.name], (video.segments_sec, video.labels))
                               for video, known in shown]

@@ -15,7 +15,6 @@ from spot.annotations import (
     class_names,
     clean_segments,
     labeled_split,
-    match_name,
     matching_files,
     read_annotations,
     without_blocked,
@@ -23,7 +22,7 @@ from spot.annotations import (
 from spot.class_scores import read_class_scores
 from spot.datasets import GridSettings, SnippetDataset
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.features import MISSING_LIST, FeatureSource
+from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
 from spot.nms import soft_nms
 from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
@@ -293,17 +292,17 @@ def missing_sentences(videos, source, subset):
     Those that the features' own list names are only counted; so are listed ones that have features, and are used.
     """
     missing = [video.name for video in videos if video.name not in source]
-    unlisted = [name for name in missing if match_name(name, source.listed_missing) is None]
+    surprising = unlisted(missing, source.listed_missing)
     sentences = []
-    for name in unlisted[:SHOWN]:
+    for name in surprising[:SHOWN]:
         nearest = source.nearest(name)
         sentences.append(f"{subset} video {name} has no features; "
                          + (f"the nearest feature name is {nearest}" if nearest else "no feature name is like it"))
-    sentences = shortened(sentences + unlisted[SHOWN:], f"{subset} videos without features")
-    if listed := len(missing) - len(unlisted):
+    sentences = shortened(sentences + surprising[SHOWN:], f"{subset} videos without features")
+    if listed := len(missing) - len(surprising):
         sentences.append(f"{listed:,} {subset} videos have no features, as {MISSING_LIST} says")
-    used = sum(video.name in source and match_name(video.name, source.listed_missing) is not None for video in videos)
-    if used:
+    present = [video.name for video in videos if video.name in source]
+    if used := len(present) - len(unlisted(present, source.listed_missing)):
         sentences.append(f"{used:,} {subset} videos are listed in {MISSING_LIST}, but have features, which are used")
     return sentences
 

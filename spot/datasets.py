@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from spot.annotations import class_names, clean_segments, match_name, read_annotations, without_blocked
+from spot.annotations import class_names, clean_segments, read_annotations, without_blocked
 from spot.augment import View, move_segments
 from spot.distributed import machine_share, own_device
-from spot.features import MISSING_LIST, FeatureSource
+from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
 from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
 from spot.targets import pad_segments
@@ -102,14 +102,14 @@ def with_features(videos, source, subset):
     present = [video for video in videos if video.name in source]
     missing = [video.name for video in videos if video.name not in source]
     if missing:
-        unlisted = [name for name in missing if match_name(name, source.listed_missing) is None]
-        listed = len(missing) - len(unlisted)
+        surprising = unlisted(missing, source.listed_missing)
+        listed = len(missing) - len(surprising)
         text = f"; {listed} are listed in {MISSING_LIST}" if listed else ""
-        if unlisted:
-            more = f" and {len(unlisted) - MISSING_SHOWN} more" if len(unlisted) > MISSING_SHOWN else ""
-            nearest = source.nearest(unlisted[0])
-            hint = f"; the nearest feature name to {unlisted[0]} is {nearest}" if nearest else ""
-            text = f": {', '.join(unlisted[:MISSING_SHOWN])}{more}{text}{hint}"
+        if surprising:
+            more = f" and {len(surprising) - MISSING_SHOWN} more" if len(surprising) > MISSING_SHOWN else ""
+            nearest = source.nearest(surprising[0])
+            hint = f"; the nearest feature name to {surprising[0]} is {nearest}" if nearest else ""
+            text = f": {', '.join(surprising[:MISSING_SHOWN])}{more}{text}{hint}"
         print(f"warning: {len(missing)} of {len(videos)} {subset} videos have no features{text}", file=sys.stderr)
     return present, missing
 

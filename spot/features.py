@@ -350,6 +350,11 @@ def _paths_of(stream):
     return [path for part in parts for path in matching_files(part)]
 
 
+def unlisted(names, listed_missing):
+    """The names that no `missing_files.txt` lists; listed_missing: a `FeatureSource`'s, with or without `v_`."""
+    return [name for name in names if match_name(name, listed_missing) is None]
+
+
 def _listed_missing(path):
     """The video ids in the `missing_files.txt` of a folder of features; none where there is no such list."""
     path = path / MISSING_LIST

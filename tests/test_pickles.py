@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import reads_or_refuses
 
 from spot.features import read_feature
 from spot.files import SpotError
@@ -200,9 +201,4 @@ def test_damaged_pickles_read_or_are_refused(tmp_path_factory, content, data):
     at, noise = data.draw(st.integers(0, len(content))), data.draw(st.binary(max_size=4))
     path = tmp_path_factory.getbasetemp() / "damaged.pkl"
     path.write_bytes(content[:at] + noise + content[at + len(noise):])
-    try:
-        features = read_feature(path, C)
-    except SpotError as error:
-        assert str(path) in str(error) and "\n" not in str(error)
-    else:
-        assert features.shape[0] == C and np.isfinite(features).all()
+    reads_or_refuses(path, C)

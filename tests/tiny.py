@@ -6,6 +6,8 @@ import torch
 from spot.annotations import Video
 from spot.config import load_config
 from spot.datasets import GridSettings, SnippetDataset
+from spot.features import read_feature
+from spot.files import SpotError
 from spot.model import build_model
 from spot_train import make_trainer
 
@@ -29,6 +31,16 @@ class Source:
 
     def nearest(self, name):
         return next((known for known in self.features if name in known), None)
+
+
+def reads_or_refuses(path, channels=C):
+    """A damaged feature file is read to finite features of the right shape, or refused in one line that names it."""
+    try:
+        features = read_feature(path, channels)
+    except SpotError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+    else:
+        assert features.shape[0] == channels and np.isfinite(features).all()
 
 
 def video(name, *segments, duration=8.0, fps=1.0, subset="training", feature_duration=None):
