@@ -15,6 +15,7 @@ for every video there, and with --plot a picture of each.
 import collections
 import contextlib
 import csv
+import gc
 import itertools
 import sys
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
-from spot.datasets import GridSettings, choose_device, open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings, choose_device, choose_precision, open_data, videos_of_subset, with_features
 from spot.features import FeatureSource
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, streamed_results
 from spot.losses import class_probabilities, foreground
@@ -125,6 +126,7 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     settings = {**grid_values(config), **decoding_values(config), **changes}
     del settings["fps"]  # each video has its own
     size, top = config.testing.batch_size, config.testing.class_scores_top
+    amp = choose_precision(config.testing.amp, next(model.parameters()).device)
     external = open_class_scores(config.testing.class_scores, class_names)
     if external and (unknown := [name for name in names if external.scores(name) is None]):
         print(f"warning: {len(unknown)} videos, such as {unknown[0]}, are not in {config.testing.class_scores}: "
@@ -139,14 +141,20 @@ def detect_all(model, config, class_names, source, names, times, **changes):
         found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
                        feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
                        batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
-                       if external else None, **settings)
+                       if external else None, amp=amp, **settings)
         return [(name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True)]
 
     # Whole batches are shared out: what is computed, to the last digit, does not depend on the number of processes.
     starts = range(0, len(names), size)
-    for batch in tqdm(distributed.shared_out(detect_batch, starts), total=len(starts), desc="inference", unit="batch",
-                      disable=None):
-        yield from batch
+    # Detections make the collector look through all objects again and again; what is there by now stays, so a sixth of
+    # the time is saved by leaving it out.
+    gc.freeze()
+    try:
+        for batch in tqdm(distributed.shared_out(detect_batch, starts), total=len(starts), desc="inference",
+                          unit="batch", disable=None):
+            yield from batch
+    finally:
+        gc.unfreeze()
 
 
 def exhaust(found):

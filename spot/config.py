@@ -146,6 +146,7 @@ class Testing:
     class_scores_fusion: str = choice("product", "sqrt")
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
     batch_size: int = number(32, 1)
+    amp: str = choice("none", "auto", "bf16")  # precision of the model; auto: bf16 where device or processor has it
     tiou: str = "0.5:0.95:10"  # first:last:count of the tIoU thresholds
 
 

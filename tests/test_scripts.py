@@ -163,6 +163,18 @@ def log_of(folder):
             for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize("amp, same", [("none", True), ("bf16", False)])
+def test_detections_in_bf16_stay_near_those_in_float32(run_folder, tmp_path, amp, same):
+    """The score of each video's best detection agrees within 5 %; the other rounding shows."""
+    spot_inference.main([f"checkpoint={run_folder}", f"output_path={tmp_path}", f"testing.amp={amp}"])
+    wanted = read_json(run_folder / "detections.json")["results"]
+    found = read_json(tmp_path / "detections.json")["results"]
+    assert (found == wanted) is same and found.keys() == wanted.keys()
+    for name, entries in wanted.items():
+        best, known = ([entry["score"] for entry in given[:1]] for given in (found[name], entries))
+        assert best == pytest.approx(known, rel=0.05)
+
+
 class Stop(Exception):
     """Stands for a kill."""
 
