@@ -92,14 +92,18 @@ def make_jobs(arguments):
 def run(job):
     """Train, detect, evaluate; returns rows of results.csv."""
     shutil.rmtree(job["folder"], ignore_errors=True)
-    settings = [*labels_of(job), f"dataset.split_seed={job['seed']}", f"training.random_seed={job['seed']}",
-                *TRAININGS[job["name"]], *job["overrides"]]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        train(["--config", job["data"], f"output_path={job['folder']}", *settings])
+        train(["--config", job["data"], *settings_of(job), f"output_path={job['folder']}"])
         rows = [measure(job, job["name"], [])]
         if job["scores"]:
             rows += [measure(job, name, overrides) for name, overrides in SCORES.items()]
     return rows
+
+
+def settings_of(job):
+    """The overrides of one training. What makes the row comes last: a path of the user's must not undo its labels."""
+    return [*job["overrides"], *labels_of(job), f"dataset.split_seed={job['seed']}",
+            f"training.random_seed={job['seed']}", *TRAININGS[job["name"]]]
 
 
 def labels_of(job):
@@ -144,16 +148,20 @@ def summary(table):
 
 
 def draw(means, path):
-    """One panel per data set: a bar per row at the smallest share of labels, with the spread over seeds."""
+    """One panel per data set: a bar per row and share of labels, with the spread over seeds."""
     names = means.index.get_level_values("data").unique()
-    figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False, layout="constrained")
+    most = max(len(means.loc[name]) for name in names)
+    figure, axes = plt.subplots(1, len(names), figsize=(7 * len(names), 2 + 0.3 * most), squeeze=False,
+                                layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
         part = means.loc[name].iloc[::-1]
-        titles = [f"{row} ({labels})" for labels, row in part.index]
-        axis.barh(titles, part["mean"], xerr=part["std"].fillna(0), color="#0072b2", ecolor="black")
-        for place, value in enumerate(part["mean"]):
-            axis.text(1, place, f"{value:.1f}", va="center", color="white")
-        axis.set(title=name, xlabel="average mAP, %")
+        titles = [f"{row}, {float(labels):.0%} labels" for labels, row in part.index]
+        spread = part["std"].fillna(0)
+        axis.barh(titles, part["mean"], xerr=spread, color="#0072b2", ecolor="black")
+        for place, (value, beyond) in enumerate(zip(part["mean"], spread, strict=True)):
+            axis.text(value + beyond, place, f" {value:.1f}", va="center")
+        axis.set(title=f"{name}: mean and deviation over seeds", xlabel="average mAP, %")
+        axis.margins(x=0.12)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
     plt.close(figure)
