@@ -11,6 +11,7 @@ events, last.pt (to resume) and best.pt (to detect with).
 """
 
 import contextlib
+import sys
 from pathlib import Path
 
 import torch
@@ -146,6 +147,10 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
     writer = None
     if distributed.is_first():
+        before = {record.get("processes", 1) for record in progress["records"][-1:]} - {distributed.world_size()}
+        if before:
+            print(f"warning: the run had {before.pop()} processes until now and has {distributed.world_size()}; a step "
+                  f"takes the batches of all, so set training.batch_size to keep it as it was", file=sys.stderr)
         folder.describe(class_names, labeled_names)
         save_config(config, folder.config)
         writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)

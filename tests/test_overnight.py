@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,20 @@ def test_a_run_killed_at_random_moments_equals_an_uninterrupted_one(data, tmp_pa
     assert equal(checkpoint.read(folder / "best.pt"), checkpoint.read(whole / "best.pt"))
     assert curves_of(folder) == curves_of(whole)
     assert not unfinished(folder) and not (folder / "run.lock").exists()
+
+
+def test_resuming_with_another_number_of_processes_is_said(run_folder, data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    content = checkpoint.read(folder / "last.pt")
+    content["records"][-1]["processes"] = 8
+    checkpoint.save(folder / "last.pt", content)
+    spot_train.main(settings(data, folder, "training.resume=auto"))
+    assert "had 8 processes until now and has 1" in capsys.readouterr().err
+    content["records"][-1]["processes"] = 1
+    checkpoint.save(folder / "last.pt", content)
+    spot_train.main(settings(data, folder, "training.resume=auto"))
+    assert "processes" not in capsys.readouterr().err
 
 
 def test_what_a_killed_run_left_half_written_goes(run_folder, data, tmp_path):
