@@ -147,10 +147,11 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
     writer = None
     if distributed.is_first():
-        before = {record.get("processes", 1) for record in progress["records"][-1:]} - {distributed.world_size()}
-        if before:
-            print(f"warning: the run had {before.pop()} processes until now and has {distributed.world_size()}; a step "
-                  f"takes the batches of all, so set training.batch_size to keep it as it was", file=sys.stderr)
+        now = distributed.world_size()
+        before = progress["records"][-1].get("processes", 1) if progress["records"] else now
+        if before != now:
+            print(f"warning: the run had {before} processes until now and has {now}; a step takes the batches of all, "
+                  "so set training.batch_size to keep it as it was", file=sys.stderr)
         folder.describe(class_names, labeled_names)
         save_config(config, folder.config)
         writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)

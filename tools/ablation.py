@@ -65,14 +65,16 @@ def main(argv=None):
         open_data(**data_values(load_config(path, arguments.overrides)))
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "results.csv"
-    jobs = [job for job in make_jobs(arguments) if job["key"] not in finished(table)]
+    done = finished(table)
+    jobs = [job for job in make_jobs(arguments) if job["key"] not in done]
     context = multiprocessing.get_context("spawn")
     with context.Pool(arguments.jobs, initializer=torch.set_num_threads,
                       initargs=(max(1, torch.get_num_threads() // arguments.jobs),)) as pool:
         for rows in tqdm(pool.imap_unordered(run, jobs), total=len(jobs), desc="ablation", unit="run"):
             append(table, rows)
-    print(summary(table).to_string())
-    draw(summary(table), arguments.out / "ablation.png")
+    means = summary(table)
+    print(means.to_string())
+    draw(means, arguments.out / "ablation.png")
 
 
 def make_jobs(arguments):
