@@ -41,9 +41,10 @@ from spot.datasets import (
 )
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds
-from spot.features import H5_SUFFIXES, pack
+from spot.feature_files import H5_SUFFIXES
 from spot.files import SpotError, unwritable
 from spot.model import build_model
+from spot.packing import pack
 from spot.proposals import detect, to_results
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spot.annotations import THUMOS14_CLASSES, match_name
-from spot.features import refusing_broken
+from spot.feature_files import refusing_broken
 from spot.files import SpotError, read_json
 
 THUMOS14_TEST_VIDEOS, THUMOS14_OFFICIAL_CLASSES = 1574, 101

@@ -23,7 +23,8 @@ from spot.class_scores import read_class_scores
 from spot.config import _schema, load_config, save_config
 from spot.detections import read_predictions
 from spot.evaluation import evaluate_detections
-from spot.features import FeatureSource, read_feature
+from spot.feature_files import read_feature
+from spot.features import FeatureSource
 from spot.files import SpotError, read_json, streamed_json
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -27,9 +27,9 @@ import spot_train
 from spot import checkpoint, detect
 from spot.checkpoint import RunFolder
 from spot.config import load_config, save_config
-from spot.features import pack
 from spot.files import TEMPORARY, SpotError, read_json, streamed_results, write_json, write_text
 from spot.losses import class_probabilities
+from spot.packing import pack
 
 __all__ = ["data", "run_folder"]  # fixtures
 LONGER = ["training.pretrain_epoch=3", "training.max_epoch=12", "training.steps_per_epoch=1"]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import reads_or_refuses
 
-from spot.features import read_feature
+from spot.feature_files import read_feature
 from spot.files import SpotError
 from spot.pickles import array_of, load
 

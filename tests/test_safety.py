@@ -16,7 +16,7 @@ import spot_train
 from spot import checkpoint
 from spot.annotations import read_annotations
 from spot.checkpoint import load_model
-from spot.features import read_feature
+from spot.feature_files import read_feature
 from spot.files import SpotError, read_json, write_json
 from spot.model import build_model
 

@@ -6,7 +6,7 @@ import torch
 from spot.annotations import Video
 from spot.config import load_config
 from spot.datasets import GridSettings, SnippetDataset
-from spot.features import read_feature
+from spot.feature_files import read_feature
 from spot.files import SpotError
 from spot.model import build_model
 from spot_train import make_trainer

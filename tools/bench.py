@@ -34,10 +34,11 @@ from spot import command_line, engine
 from spot.annotations import Video
 from spot.config import decoding_values, grid_values, load_config, plain
 from spot.datasets import GridSettings, SnippetDataset, choose_device, choose_precision, feature_statistics
-from spot.features import FeatureSource, pack
+from spot.features import FeatureSource
 from spot.files import SpotError, streamed_results, write_json
 from spot.model import build_model
 from spot.nms import soft_nms
+from spot.packing import pack
 from spot.proposals import Decoding, class_evidence, detect, detections_of, mask_runs, to_results
 from spot_inference import Times, detect_all
 from spot_train import make_trainer
