@@ -26,13 +26,11 @@ from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
 from spot.nms import soft_nms
 from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
-from spot.segments import window_starts
+from spot.segments import duration_mismatch, window_starts
 from spot.targets import make_targets, segment_coverage
 
 SHOWN = 10  # examples of one kind; the rest is counted
 LOST_AT = 0.7  # tIoU at which lost segments are listed
-# Features that end further than this share from the end of the video: stride, window or fps are probably wrong.
-MAX_TIME_DIFFERENCE = 0.1
 # Perfect outputs that lose more mAP than this in decoding point to a setting, not to the data.
 MAX_DECODING_LOSS = 0.02
 
@@ -382,12 +380,10 @@ def time_differences(videos, grid, facts):
         return []
     sentences = []
     for video in videos:
-        fps = grid.fps or video.fps
-        end_sec = (grid.offset + (facts.lengths[video.name] - 1) * grid.stride + grid.window) / fps
-        if video.duration_sec and abs(end_sec - video.duration_sec) > max(
-                MAX_TIME_DIFFERENCE * video.duration_sec, 2 * (grid.stride + grid.window) / fps):
-            sentences.append(f"video {video.name}: its features reach to {end_sec:.1f} s of {video.duration_sec:.1f} s;"
-                             " check dataset.stride, dataset.window and the frame rate")
+        words = duration_mismatch(facts.lengths[video.name], grid.stride, grid.window, grid.fps or video.fps,
+                                  video.duration_sec, grid.offset)
+        if words:
+            sentences.append(f"video {video.name}: {words}; check dataset.stride, dataset.window and the frame rate")
     return sentences
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Features that end further than this share from the end of the video: stride, window or fps are probably wrong.
+MAX_TIME_DIFFERENCE = 0.1
+
 
 def tiou(segments_a, segments_b):
     """Temporal intersection over union of every pair.
@@ -75,8 +78,28 @@ def window_grid(num_snippets, stride, window, fps, duration_sec=None, offset=0):
     """
     first_center_sec, snippet_sec = (offset + window / 2) / fps, stride / fps
     if duration_sec is None:
-        duration_sec = (offset + (num_snippets - 1) * stride + window) / fps
+        duration_sec = features_end_sec(num_snippets, stride, window, fps, offset)
     return SnippetGrid(num_snippets, first_center_sec, snippet_sec, duration_sec)
+
+
+def features_end_sec(num_snippets, stride, window, fps, offset=0):
+    """Where native features end: the end of the last snippet's window, in seconds; arguments as of `window_grid`."""
+    return (offset + (num_snippets - 1) * stride + window) / fps
+
+
+def duration_mismatch(num_snippets, stride, window, fps, duration_sec, offset=0):
+    """Half a sentence about native features that end far from the end of their video; None where both agree.
+
+    Arguments as of `window_grid`; far: more than 10 % of the duration and more than two snippets. The words name the
+    distance between two snippets that would make them fit, in frames, from these very numbers.
+    """
+    end_sec = features_end_sec(num_snippets, stride, window, fps, offset)
+    if not duration_sec or abs(end_sec - duration_sec) <= max(MAX_TIME_DIFFERENCE * duration_sec,
+                                                              2 * (stride + window) / fps):
+        return None
+    fitting = (duration_sec * fps - offset) / num_snippets
+    return (f"its features reach to {end_sec:.1f} s of {duration_sec:.1f} s; at {fps:g} frames per second a stride of "
+            f"about {fitting:.3g} frames would fit them, {stride:g} is set")
 
 
 def window_starts(length, num_snippets):

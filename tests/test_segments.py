@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spot.proposals import mask_runs
-from spot.segments import resize_grid, tiou, window_grid, window_starts
+from spot.segments import duration_mismatch, features_end_sec, resize_grid, tiou, window_grid, window_starts
 from spot.targets import make_targets, pad_segments
 
 
@@ -152,3 +152,28 @@ def test_windows_cover_everything_and_overlap_by_half(length, num_snippets):
 def test_windows_by_hand():
     """20 snippets in windows of 8: the last starts at 12, and 12 / 4 = 3 steps of 4 lead there."""
     assert window_starts(20, 8) == [0, 4, 8, 12] and window_starts(8, 8) == [0] and window_starts(9, 8) == [0, 1]
+
+
+def test_features_that_end_far_from_their_video_are_told_with_the_stride_that_fits():
+    """762 rows every 25 frames, a window of 50, at 50 frames per second: 761 * 25 + 50 = 19,075 frames, 381.5 s of
+    381.64 s. At 25 frames per second they reach to 763 s, and 381.64 * 25 / 762 = 12.5 frames would fit."""
+    assert duration_mismatch(762, 25, 50, 50, 381.64) is None
+    words = duration_mismatch(762, 25, 50, 25, 381.64)
+    assert "763.0 s of 381.6 s" in words and "about 12.5 frames" in words and "25 is set" in words
+    assert duration_mismatch(762, 25, 50, 25, None) is None
+
+
+@pytest.mark.parametrize(("duration_sec", "is_far"), [(100, False), (112, True), (90, True), (91, False), (110, False)])
+def test_a_tenth_of_the_duration_is_near(duration_sec, is_far):
+    """100 rows of one second each: 100 s. 10 of 90 s are 11 %, 9 of 91 s 9.9 %."""
+    assert (duration_mismatch(100, 25, 25, 25, duration_sec) is not None) is is_far
+
+
+def test_two_snippets_are_never_far():
+    """3 rows of one second of a video of 5 s: 2 s apart, which four snippets of tolerance allow; 8 s are too long."""
+    assert duration_mismatch(3, 25, 25, 25, 5) is None and duration_mismatch(3, 25, 25, 25, 8) is not None
+
+
+def test_features_end_with_the_window_of_the_last_snippet():
+    """Offset 10, rows at 10, 14, 18, window 16: 34 frames at 2 per second."""
+    assert features_end_sec(3, 4, 16, 2, 10) == 17 == window_grid(3, 4, 16, 2, offset=10).duration_sec
