@@ -12,15 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import trange
 
-from spot.evaluation import (
-    ACTIVITYNET_TIOU,
-    average_precision,
-    best_from_here,
-    class_pairs,
-    hits_of,
-    overlapping_pairs,
-    score_scene,
-)
+from spot.average_precision import average_precision, best_from_here, hits_of
+from spot.evaluation import ACTIVITYNET_TIOU, score_scene
+from spot.matching import class_pairs, overlapping_pairs
 
 ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 BACKGROUND_TIOU = 0.1  # below it a detection touches no action

@@ -29,8 +29,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spot.annotations import Video, match_name, read_annotations
+from spot.average_precision import average_precision
 from spot.detections import Predictions, read_predictions
 from spot.files import SpotError
+from spot.matching import class_pairs, inverse, match, overlapping_pairs
 
 ACTIVITYNET_TIOU = np.linspace(0.5, 0.95, 10)
 THUMOS14_TIOU = np.linspace(0.3, 0.7, 5)
@@ -42,7 +44,6 @@ THUMOS_VARIANTS = {
     211: ("0000270", "0001292"),  # OpenTAD
     212: ("0001292",),  # ActionFormer
 }
-PAIRS_AT_ONCE = 4_000_000  # bounds the memory of one step of `overlapping_pairs` to some 300 MB
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ def score_scene(scene, thresholds, protocol="activitynet"):
     if protocol == "thumos14":
         strictly_above = np.nextafter(thresholds, 2)
         taken = match(segment, detection, tiou, strictly_above, num_segments, num_detections)
-        matches = np.stack([_inverse(row, num_detections) for row in taken]).astype(np.int32)
+        matches = np.stack([inverse(row, num_detections) for row in taken]).astype(np.int32)
         counted[:, _overlaps_ambiguous(scene)] = False
         counted |= matches >= 0
     else:
@@ -317,149 +318,11 @@ def score_scene(scene, thresholds, protocol="activitynet"):
     return ap, matches, counted
 
 
-def class_pairs(scene, min_tiou):
-    """`overlapping_pairs` of detections and segments of the same video and class."""
-    num_classes = len(scene.classes)
-    return overlapping_pairs(scene.video * num_classes + scene.label, scene.segments_sec,
-                             scene.gt_video * num_classes + scene.gt_class, scene.gt_sec, min_tiou)
-
-
-def overlapping_pairs(group, segments_sec, gt_group, gt_sec, min_tiou):
-    """Every pair of a detection and a segment of one group that overlap by at least `min_tiou` > 0.
-
-    group: (P,), gt_group: (N,) integers; segments_sec: (P, 2), gt_sec: (N, 2)
-    Returns detection, segment, tIoU: arrays of one length, by detection, then by segment in file order.
-    """
-    gt_order = np.argsort(gt_group, kind="stable")
-    first = np.searchsorted(gt_group, group, "left", gt_order)
-    count = np.searchsorted(gt_group, group, "right", gt_order) - first
-    candidates = np.flatnonzero(count)
-    pieces = []
-    for part in np.split(candidates, np.flatnonzero(np.diff(np.cumsum(count[candidates]) // PAIRS_AT_ONCE)) + 1):
-        detection = np.repeat(part, count[part])
-        start_of_run = np.cumsum(count[part]) - count[part]
-        within_run = np.arange(len(detection)) - np.repeat(start_of_run, count[part])
-        segment = gt_order[np.repeat(first[part], count[part]) + within_run]
-        tiou = paired_tiou(segments_sec[detection], gt_sec[segment])
-        near = tiou >= min_tiou
-        pieces.append((detection[near], segment[near], tiou[near]))
-    return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
-
-
-def paired_tiou(segments_sec, gt_sec):
-    """tIoU (M,) of segments (M, 2) and (M, 2), one by one, in the kits' order of operations; 0 where both are empty."""
-    intersection = np.minimum(segments_sec[:, 1], gt_sec[:, 1]) - np.maximum(segments_sec[:, 0], gt_sec[:, 0])
-    intersection = intersection.clip(min=0)
-    union = (segments_sec[:, 1] - segments_sec[:, 0]) + (gt_sec[:, 1] - gt_sec[:, 0]) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-
-
-def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
-    """Choosers, in the order of their index, take the free target of highest tIoU >= threshold each.
-
-    chooser, target, tiou: (M,) the pairs that may match; a tie of tIoU goes to the lower target
-    thresholds: (R,); num_choosers, num_targets: how many there are, also without a pair
-    Returns (R, num_choosers) the target taken at each threshold, -1 none.
-
-    All groups run at once. Every target prefers the chooser that comes first, so taking turns gives the one stable
-    matching, and that can be found by proposals (Gale and Shapley 1962): everyone asks for the best target left on
-    their list, a target keeps the first in order, the others go on to their next.
-    """
-    by_preference = np.lexsort((target, -tiou, chooser))
-    chooser, target, tiou = chooser[by_preference], target[by_preference], tiou[by_preference]
-    matches = np.empty((len(thresholds), num_choosers), np.int32)  # the largest array of an evaluation
-    for row, threshold in enumerate(thresholds):
-        near = tiou >= threshold
-        matches[row] = _match(chooser[near], target[near], num_choosers, num_targets)
-    return matches
-
-
-def _match(chooser, target, num_choosers, num_targets):
-    """`match` at one threshold: (M,) pairs by chooser, then by preference -> (num_choosers,)."""
-    end = np.cumsum(np.bincount(chooser, minlength=num_choosers))
-    position = np.concatenate([[0], end[:-1]]) if num_choosers else end
-    nobody = num_choosers
-    holder = np.full(num_targets, nobody)
-    asking = np.flatnonzero(position < end)
-    while len(asking):
-        wanted = target[position[asking]]
-        before = holder[wanted]
-        np.minimum.at(holder, wanted, asking)
-        won = holder[wanted] == asking
-        displaced = before[won & (before != nobody)]
-        refused = np.concatenate([asking[~won], displaced])
-        position[refused] += 1
-        asking = refused[position[refused] < end[refused]]
-    return _inverse(np.where(holder == nobody, -1, holder), num_choosers)
-
-
-def _inverse(taken_by, size):
-    """(N,) index or -1 -> (size,): at each index, who has it, -1 nobody."""
-    inverse = np.full(size, -1)
-    has = np.flatnonzero(taken_by >= 0)
-    inverse[taken_by[has]] = has
-    return inverse
-
-
 def _overlaps_ambiguous(scene):
     """Detections (indices) that share any time with an Ambiguous segment of their video."""
     smallest = np.nextafter(0, 1)
     return np.unique(overlapping_pairs(scene.video, scene.segments_sec, scene.ambiguous_video, scene.ambiguous_sec,
                                        smallest)[0])
-
-
-def average_precision(right, counted, label, positives, interpolated=True, normalizer=None):
-    """Average precision of each class at each threshold.
-
-    right, counted: (R, P) detections that are right, and those that count at all, by class and descending score
-    label: (P,) class of each, ascending; positives: (K,) segments per class; a class without segments gets NaN
-    normalizer: instances per class N of the normalized precision R N / (R N + FP) (Hoiem et al., ECCV 2012), R the
-        recall; None: the plain precision TP / (TP + FP)
-    Returns (K, R).
-    """
-    ap = np.full((len(positives), len(right)), np.nan)
-    for column, (row, hit, precision) in enumerate(zip(*hits_of(right, counted, label, positives, normalizer),
-                                                       strict=True)):
-        if interpolated:
-            precision = best_from_here(precision, label[hit], row)
-        total = np.bincount(label[hit], weights=precision, minlength=len(positives))
-        np.divide(total, positives, out=ap[:, column], where=positives > 0)
-    return ap
-
-
-def hits_of(right, counted, label, positives, normalizer=None):
-    """The right detections at each threshold: precision changes for the better only there, and recall only there.
-
-    Arguments as in `average_precision`.
-    Returns three lists with one array each per threshold, over the right detections of all classes: how many right ones
-    of the class came before, the detection's index, the precision there.
-    """
-    class_start = np.searchsorted(label, np.arange(len(positives)))
-    rows, hits, precisions = [], [], []
-    for right_here, counted_here in zip(right, counted, strict=True):
-        hit = np.flatnonzero(right_here & counted_here)
-        of_class = label[hit]
-        so_far = np.concatenate([[0], np.cumsum(counted_here)])
-        number = so_far[hit + 1] - so_far[class_start[of_class]]  # rank within the class, from 1
-        row = np.arange(len(hit)) - np.searchsorted(of_class, of_class)
-        gain = row + 1
-        if normalizer is not None:
-            wrong = number - gain
-            gain = gain / positives[of_class] * normalizer
-            number = gain + wrong
-        rows.append(row)
-        hits.append(hit)
-        precisions.append(gain / number)
-    return rows, hits, precisions
-
-
-def best_from_here(precision, group, row):
-    """(M,) the highest precision at or after each entry of its group; row: (M,) the place in the group, from 0."""
-    if not len(precision):
-        return precision
-    table = np.zeros((group.max() + 1, row.max() + 1))
-    table[group, row] = precision
-    return np.maximum.accumulate(table[:, ::-1], axis=1)[:, ::-1][group, row]
 
 
 def whole_video(scene):

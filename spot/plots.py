@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from tqdm import tqdm
 
+from spot.average_precision import hits_of
 from spot.diagnosis import (
     ERROR_TYPES,
     average_recall,
@@ -23,7 +24,7 @@ from spot.diagnosis import (
     recall_at_top,
     video_scores,
 )
-from spot.evaluation import ACTIVITYNET_TIOU, hits_of, threshold_key
+from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
 from spot.files import atomic_path, write_text
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (

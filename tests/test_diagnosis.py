@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spot.annotations import Video
+from spot.average_precision import average_precision
 from spot.diagnosis import (
     BINS,
     ERROR_TYPES,
@@ -23,7 +24,7 @@ from spot.diagnosis import (
     removal_gains,
     video_scores,
 )
-from spot.evaluation import ACTIVITYNET_TIOU, average_precision, evaluate_detections
+from spot.evaluation import ACTIVITYNET_TIOU, evaluate_detections
 
 
 def video(name, *segments, duration=100.0):

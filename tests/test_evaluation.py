@@ -13,16 +13,10 @@ from hypothesis import strategies as st
 
 from eval import main as eval_main
 from spot.annotations import Video, read_annotations
-from spot.evaluation import (
-    best_from_here,
-    build_scene,
-    evaluate_detections,
-    match,
-    read_predictions,
-    score_scene,
-    threshold_key,
-)
+from spot.average_precision import best_from_here
+from spot.evaluation import build_scene, evaluate_detections, read_predictions, score_scene, threshold_key
 from spot.files import SpotError
+from spot.matching import match
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -364,7 +358,7 @@ def test_pairs_found_in_pieces_are_the_same(monkeypatch):
     predictions = detections(a=[(start, start + 2, "run", score) for start, score in drawn])
     scene, _ = build_scene(videos, read_predictions(predictions))
     whole = score_scene(scene, np.array([0.3]))
-    monkeypatch.setattr("spot.evaluation.PAIRS_AT_ONCE", 20)
+    monkeypatch.setattr("spot.matching.PAIRS_AT_ONCE", 20)
     pieces = score_scene(scene, np.array([0.3]))
     assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True)) and whole[0] > 0
 
