@@ -1,9 +1,10 @@
-"""The mistake of a user as an error type, and files that are never left half-written. No torch, no config."""
+"""Files that are never left half-written, and JSON. No torch, no config."""
 
 import codecs
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import re
@@ -11,15 +12,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from spot.errors import SpotError
+
 TEMPORARY = ".unfinished-"  # how the names of files begin that are being written
 # What file systems without locks answer, as some of clusters are: there, nobody can tell two runs apart.
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 CHUNK_BYTES = 1 << 22  # what a JsonStream reads at a time
 WHITE_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-class SpotError(ValueError):
-    """A mistake that the user can mend. The message is one sentence: which file or key, which value, what to do."""
 
 
 @contextlib.contextmanager
@@ -115,6 +114,19 @@ def _open_lock(path):
             file.close()
             raise
         file.close()  # its last holder removed it between our two steps: take the new one
+
+
+def matching_files(path):
+    """The files that a path or pattern names, sorted; a path that exists is never taken for a pattern.
+
+    Raises SpotError where nothing matches a pattern; a plain path comes back as it is, whether it is there or not.
+    """
+    if Path(path).exists() or not glob.has_magic(str(path)):
+        return [Path(path)]
+    found = sorted(Path(name) for name in glob.glob(str(path)))
+    if not found:
+        raise SpotError(f"{path}: no file matches this pattern; check the path")
+    return found
 
 
 def write_text(path, text):
