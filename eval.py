@@ -59,7 +59,7 @@ def main(argv=None):
     if arguments.diagnose:
         print_diagnosis(result)
     if arguments.report:
-        from spot.plots import write_report  # matplotlib, only where pictures are wanted
+        from spot.report import write_report  # matplotlib, only where pictures are wanted
 
         page = write_report(arguments.report, result, title=f"{job.predictions}, subset {job.subset}",
                             unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes),

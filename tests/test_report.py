@@ -10,7 +10,9 @@ from matplotlib.image import imread
 from spot.annotations import Video
 from spot.evaluation import evaluate_detections
 from spot.files import SpotError
-from spot.plots import best_median_worst, class_figure, class_styles, pack_lanes, save_timeline, write_report
+from spot.plots import class_figure
+from spot.report import write_report
+from spot.timelines import best_median_worst, class_styles, pack_lanes, save_timeline
 
 PICTURES = {"map_by_tiou", "error_profile", "removal_gains", "sensitivity", "recall", "precision_recall", "ap_by_class",
             "timelines_best", "timelines_median", "timelines_worst"}
@@ -88,7 +90,7 @@ def test_timeline_without_ground_truth(tmp_path):
 
 def test_failed_report_leaves_nothing(tmp_path, monkeypatch):
     """Everything is drawn before the first file is written."""
-    monkeypatch.setattr("spot.plots.timeline_figure", lambda videos: 1 / 0)
+    monkeypatch.setattr("spot.report.timeline_figure", lambda videos: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(tmp_path / "report", evaluate(), "title", resamples=2)
     assert not (tmp_path / "report").exists()
