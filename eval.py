@@ -1,7 +1,7 @@
 """Measure detections: mAP per tIoU, average mAP, the whole-video baseline, and why it is not higher.
 
-python eval.py [--config FILE] [section.key=value ...]       a run folder's detections.json -> its metrics.json
-python eval.py output_path=runs/x                            the run folder's own config.yaml is used where it has one
+python eval.py RUN [section.key=value ...]    a run folder's detections.json, by its own config.yaml -> its metrics.json
+python eval.py --compare RUN_A RUN_B          two runs, or two detections files in their run folders
 python eval.py --ground-truth G.json --predictions P.json --subset validation --tiou 0.5:0.95:10      any detector
 python eval.py --ground-truth G.json --subset validation --compare A.json B.json                      two detectors
 Add --report DIR for pictures and report.html. No torch needed.
@@ -14,11 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from spot.annotations import matching_files, read_annotations, read_video_ids
-from spot.command_line import Parser, parse, run
+from spot.command_line import Parser, command, parse, run, whole_number
+from spot.config import load_config, plain
 from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, parse_thresholds, threshold_key
-from spot.files import SpotError, write_json
+from spot.files import SpotError, expand_home, write_json
 
 DEFAULT_CONFIG = "config/anet.yaml"
+RUN_MEANS = "a run folder, or a detections file in one"
+MOST_RESAMPLES = 1_000_000
+MEMORY_ADVICE = "the annotations and detections need more than there is: leave out --report, --diagnose or --recall"
 DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
 
 PARTIAL = "PARTIAL, the detector was stopped before its last video; those it did not reach count as not found"
@@ -26,25 +30,26 @@ PARTIAL = "PARTIAL, the detector was stopped before its last video; those it did
 
 @dataclass(frozen=True)
 class Job:
-    """What to evaluate: paths, subset, tIoU text; `output` is where metrics.json goes, None for nowhere."""
+    """What to evaluate: paths, subset, tIoU thresholds; `output` is where metrics.json goes, None for nowhere."""
 
     ground_truth: str
     info_path: str | None
     blocked: str | None
     predictions: Path
+    compared: list | None  # the two files of --compare
     subset: str
-    tiou: str
+    tiou: str | float | list
     output: Path | None
     labeled_file: Path | None
 
 
 def main(argv=None):
     """Read, evaluate, print, then write: a mistake in any input leaves nothing half-written."""
-    arguments = parse(make_parser(), argv)
+    arguments = parse(make_parser(), argv, RUN_MEANS)
     job = job_from_files(arguments) if arguments.ground_truth else job_from_config(arguments)
     videos = read_annotations(job.ground_truth, info_path=job.info_path)
     if arguments.compare:
-        compare(*(evaluate(job, arguments, videos, path) for path in arguments.compare), arguments)
+        compare(*(evaluate(job, arguments, videos, path) for path in job.compared), arguments)
         return
     result = evaluate(job, arguments, videos, job.predictions)
     unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
@@ -72,14 +77,16 @@ def main(argv=None):
 
 def make_parser():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", help=f"settings of the run (default: its own config.yaml, else {DEFAULT_CONFIG})")
+    parser.add_argument("-c", "--config", metavar="FILE",
+                        help=f"settings of the run (default: its own config.yaml, else {DEFAULT_CONFIG})")
     parser.add_argument("--ground-truth", metavar="FILE", help="annotations; with it no config is read")
     parser.add_argument("--video-info", metavar="CSV", help="their video_info table (flat BMN / SPOT annotations)")
     parser.add_argument("--blocked", metavar="FILE", help="leave out the videos of this list, such as OpenTAD's "
                         "blocked.json, with their detections (default: dataset.blocked, or none)")
     parser.add_argument("--predictions", metavar="FILE", help="detections (default: OUTPUT_PATH/detections.json)")
     parser.add_argument("--subset", help="subset of the ground truth (default: dataset.eval_subset, or validation)")
-    parser.add_argument("--tiou", metavar="FIRST:LAST:COUNT", help="tIoU thresholds, such as 0.5:0.95:10")
+    parser.add_argument("--tiou", metavar="FIRST:LAST:COUNT",
+                        help="tIoU thresholds, such as 0.5:0.95:10, or 0.3,0.5,0.7")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="activitynet", help="default: activitynet")
     parser.add_argument("--thumos-variant", type=int, choices=sorted(THUMOS_VARIANTS),
                         help="THUMOS14 test without the videos that AFSD / G-TAD (210), OpenTAD (211) or "
@@ -88,11 +95,11 @@ def make_parser():
     parser.add_argument("--lenient", action="store_true", help="drop and count broken detections")
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class")
     parser.add_argument("--recall", action="store_true", help="print AR@AN, its AUC, and recall at top-1x and top-5x")
-    parser.add_argument("--bootstrap", type=int, default=0, metavar="N",
+    parser.add_argument("--bootstrap", type=whole_number(0, MOST_RESAMPLES), default=0, metavar="N",
                         help="print the 95 %% interval of average mAP over N resamples of the videos, such as 1000")
     parser.add_argument("--diagnose", action="store_true", help="print error types, sensitivity, false negatives")
-    parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"),
-                        help="print the difference of two detections files with its paired interval")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"),
+                        help="print the difference of two detections files, or run folders, with its paired interval")
     parser.add_argument("--report", metavar="DIR", help="write pictures and report.html there")
     parser.add_argument("--pr-class", action="append", metavar="NAME",
                         help="a class of the report's precision-recall picture; repeat it for more")
@@ -107,11 +114,12 @@ def job_from_files(arguments):
     """The job of `--ground-truth ... --predictions ...`: no config, metrics.json only with `--output`."""
     if arguments.config or arguments.overrides:
         raise SpotError("--ground-truth reads no config, so --config and key=value have no effect; leave them out")
-    if not (arguments.predictions or arguments.compare):
-        raise SpotError("--ground-truth needs --predictions FILE or --compare A.json B.json")
+    compared = arguments.compare and [detections_of(path) for path in arguments.compare]
+    predictions = compared[0] if compared else arguments.predictions or arguments.run
+    if not predictions:
+        raise SpotError("--ground-truth needs --predictions FILE, a run folder, or --compare A B")
     return Job(
-        arguments.ground_truth, arguments.video_info, arguments.blocked,
-        Path(arguments.predictions or arguments.compare[0]),
+        arguments.ground_truth, arguments.video_info, arguments.blocked, detections_of(predictions), compared,
         arguments.subset or "validation", arguments.tiou or DEFAULT_TIOU[arguments.protocol],
         Path(arguments.output) if arguments.output else None, labeled_file=None,
     )
@@ -119,33 +127,70 @@ def job_from_files(arguments):
 
 def job_from_config(arguments):
     """The job of a run folder. Its own config.yaml wins over `--config`; flags win over both."""
-    config = read_run_config(arguments.config, arguments.overrides)
+    config = read_run_config(arguments)
     folder, data = Path(config.output_path), config.dataset
-    predictions = Path(arguments.predictions or folder / "detections.json")
-    if not arguments.compare and not predictions.is_file():
-        raise SpotError(f"{predictions}: is missing; run spot_inference.py first, or name another run by "
-                        "output_path=FOLDER, or another file by --predictions")
+    compared = arguments.compare and [detections_of(path) for path in arguments.compare]
+    if compared:
+        refuse_other_data(arguments, config)
+    predictions = compared[0] if compared else detections_of(arguments.predictions or arguments.run or folder)
+    for path in compared or [predictions]:
+        if not path.is_file():
+            raise SpotError(f"{path}: is missing; run {command('spot_inference.py', path.parent)} first, or name "
+                            "another run, or another file by --predictions")
     for key in ("video_anno_path", "video_info_path", "blocked"):
         if data[key] is not None and not all(path.is_file() for path in matching_files(data[key])):
-            raise SpotError(f"dataset.{key}: {data[key]} is missing; name the file by dataset.{key}=PATH")
+            raise SpotError(f"dataset.{key}: {data[key]} is missing in {Path.cwd()}; name the file by "
+                            f"dataset.{key}=PATH")
     labeled_file = folder / "labeled.txt"
     return Job(
         data.video_anno_path, arguments.video_info or data.video_info_path, arguments.blocked or data.blocked,
-        predictions, arguments.subset or data.eval_subset, arguments.tiou or config.testing.tiou,
+        predictions, compared, arguments.subset or data.eval_subset, arguments.tiou or plain(config.testing.tiou),
         Path(arguments.output or folder / "metrics.json"), labeled_file if labeled_file.is_file() else None,
     )
 
 
-def read_run_config(config_path, overrides):
-    """The settings of the run folder `output_path`, from its own config.yaml where it has one."""
-    from spot.config import load_config  # OmegaConf, only where a config is read
+def detections_of(path):
+    """The detections file that `path` means: a file, or detections.json of a run folder."""
+    return Path(path) / "detections.json" if Path(path).is_dir() else Path(path)
 
-    folder = next((text.split("=", 1)[1] for text in reversed(overrides) if text.startswith("output_path=")), None)
-    if folder is None:
-        folder = load_config(config_path or DEFAULT_CONFIG, overrides).output_path
-        overrides = [*overrides, f"output_path={folder}"]
-    own = Path(folder) / "config.yaml"
-    return load_config(own if own.is_file() else config_path or DEFAULT_CONFIG, overrides)
+
+def folder_of(path):
+    """The run folder that `path` means: a folder, or that of a file."""
+    return Path(path) if Path(path).is_dir() else Path(path).parent
+
+
+def read_run_config(arguments):
+    """The settings of the run that the arguments name, from its own config.yaml where it has one.
+
+    SpotError where detections are named, but nothing that tells the ground truth.
+    """
+    named = [text.partition("=")[2] for text in arguments.overrides if text.startswith("output_path=")][-1:]
+    if named and arguments.run and Path(named[0]) != folder_of(arguments.run):
+        raise SpotError(f"{arguments.run} and output_path={named[0]} are two runs; give one of them")
+    files = [*filter(None, [arguments.run, arguments.predictions]), *(arguments.compare or [])]
+    folders = [expand_home(folder) for folder in named] + [folder_of(path) for path in files]
+    if not folders:
+        folders = [load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides).output_path]
+    folder = next((folder for folder in folders if (Path(folder) / "config.yaml").is_file()), None)
+    if folder is None and files and not (arguments.config or named):
+        raise SpotError(f"{files[0]}: no config.yaml beside it tells the ground truth; give --ground-truth FILE and "
+                        "--subset NAME, or --config FILE")
+    own = None if folder is None else Path(folder) / "config.yaml"
+    return load_config(own or arguments.config or DEFAULT_CONFIG,
+                       [*arguments.overrides, f"output_path={folder or folders[0]}"])
+
+
+def refuse_other_data(arguments, config):
+    """SpotError where one of the compared runs was evaluated on another ground truth than `config` names."""
+    for path in arguments.compare:
+        own = folder_of(path) / "config.yaml"
+        if not own.is_file():
+            continue
+        other = load_config(own, arguments.overrides).dataset
+        for key in ("video_anno_path", "video_info_path", "eval_subset", "blocked"):
+            if other[key] != config.dataset[key]:
+                raise SpotError(f"{own}: dataset.{key} is {other[key]}, that of the other is {config.dataset[key]}; to "
+                                f"compare on one of them, give dataset.{key}=...")
 
 
 def evaluate(job, arguments, videos, predictions):
@@ -316,4 +361,4 @@ def compare(result_a, result_b, arguments):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, memory_advice=MEMORY_ADVICE)

@@ -73,7 +73,7 @@ def check(config):
     dataset = config.dataset
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
                         dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
-                        config.testing.tiou, config.testing.class_scores)
+                        plain(config.testing.tiou), config.testing.class_scores)
     print(report.text())
     if report.problems:
         raise SpotError(f"{len(report.problems)} problems, listed above, would stop training; mend them first")
@@ -271,7 +271,7 @@ def holdout_map(model, held_out, source, grid, config):
     results = {video.name: to_results(rows, model.settings["class_names"])
                for video, rows in zip(held_out, found, strict=True)}
     return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
-                               parse_thresholds(config.testing.tiou)).average_mAP
+                               parse_thresholds(plain(config.testing.tiou))).average_mAP
 
 
 def line(record):

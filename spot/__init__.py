@@ -2,6 +2,8 @@
 
 import importlib
 
+__version__ = "1.0.0"
+
 _HOME = {
     "load_config": "config",
     "load_model": "checkpoint",

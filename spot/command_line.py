@@ -1,11 +1,27 @@
-"""What the three scripts share: `[--config FILE] [flags] [section.key=value ...]` in any order, and the exit codes."""
+"""What all scripts share: `[RUN] [flags] [section.key=value ...]` in any order, the exit codes, and what is printed."""
 
 import argparse
+import contextlib
+import difflib
+import errno
 import os
+import re
+import shlex
 import sys
 import traceback
+from pathlib import Path
 
-from spot.files import SpotError
+from spot import __version__
+from spot.files import SpotError, expand_home
+
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")  # `runs/lr=0.1` is a folder
+YAML = (".yaml", ".yml")
+# What torch, its CUDA libraries and HDF5 say, each in an error type that has other meanings too.
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate memory|not enough memory|bad.?alloc|"
+                           r"ALLOC_FAILED|Storage size calculation overflow|Invalid buffer size", re.IGNORECASE)
+MEMORY_ADVICE = ("lower training.batch_size (inference: testing.batch_size) or model.temporal_scale, or keep the "
+                 "features on the disk by training.cache=disk")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # would break a sentence in two, or the terminal
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,41 +32,242 @@ class Parser(argparse.ArgumentParser):
         raise SpotError(f"{message}; see --help")
 
 
-def parse(parser, argv=None):
-    """Parse flags and `key=value` overrides in any order; every parser gets `overrides` and `--debug`.
+def parse(parser, argv=None, run_means=None, takes_overrides=True):
+    """Parse a run folder, flags and `key=value` overrides in any order; every parser gets `--version` and `--debug`.
 
-    argv: the arguments, None = those of the process
-    Returns the argparse namespace with `overrides`, the list of `key=value` strings. SpotError for an unknown flag.
+    argv: the arguments, None = those of the process; `~` at the beginning of a path is the home folder
+    run_means: what a path without a key stands for, for --help and messages; None: it stands for nothing
+    takes_overrides: whether there are settings that `key=value` could replace
+    Returns the argparse namespace with `overrides`, the list of `key=value` strings, and `run`, the path or None.
+    SpotError for an unknown flag and whatever is none of them, with what it could have been.
     """
+    parser.add_argument("--version", action="version", version=f"SPOT {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the YAML")
-    arguments = parser.parse_intermixed_args(argv)
-    for override in arguments.overrides:
-        if "=" not in override:
-            raise SpotError(f"{override!r} is neither a flag nor key=value; see --help")
+    if takes_overrides or run_means:
+        parser.add_argument("words", nargs="*", metavar=" | ".join(
+            filter(None, [run_means and "RUN", takes_overrides and "key=value"])), help="; ".join(
+            filter(None, [run_means and f"RUN: {run_means}",
+                          takes_overrides and "key=value: settings that replace those of the YAML"])))
+    words = [_readable(word) for word in (sys.argv[1:] if argv is None else argv)]
+    arguments, unknown = parser.parse_known_intermixed_args([_with_home(word) for word in words])
+    if unknown:
+        raise SpotError(_unknown(unknown[0], parser, run_means, takes_overrides))
+    arguments.overrides, arguments.run = [], None
+    given = vars(arguments).pop("words", [])
+    if takes_overrides:
+        _refuse_spaces(given)
+    for word in given:
+        if takes_overrides and OVERRIDE.match(word):
+            arguments.overrides.append(word)
+        elif not run_means or not os.path.exists(word) or word.endswith(YAML):
+            raise SpotError(_neither(word, run_means, takes_overrides))
+        elif arguments.run is not None:
+            raise SpotError(f"{arguments.run!r} and {word!r} are two runs; give one of them")
+        else:
+            arguments.run = word
     return arguments
 
 
-def run(main, speaks=lambda code: True):
+def parse_early(make_parser, **how):
+    """Answer --help, --version and mistakes in the arguments before a script imports torch, which takes seconds.
+
+    make_parser: () -> parser; how: the other arguments of `parse`
+    Ctrl-C during the imports, too, ends with a sentence.
+    """
+    sys.excepthook = _without_traceback_of_ctrl_c
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # of several processes one speaks, which is found out later
+        return
+    try:
+        parse(make_parser(), **how)
+    except SpotError as error:
+        _say(error)
+        sys.exit(2)
+
+
+def whole_number(low, high):
+    """An argparse type: a whole number in low..high."""
+
+    def read(text):
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low:,} to {high:,}, got {text!r}")
+        return number
+
+    return read
+
+
+def command(script, *words):
+    """The line with which a user calls a script, such as `python eval.py 'runs/my run'`: quoted for the shell."""
+    return "python " + shlex.join([script, *map(str, words)])
+
+
+def run(main, speaks=lambda code: True, memory_advice=MEMORY_ADVICE):
     """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C.
 
     speaks: exit code -> may this process say why it ends?  Of several that end together only one does.
+    memory_advice: what to do where memory is short
     """
+    with _lasting_output():
+        code = _exit_code(main, speaks, memory_advice)
+    sys.exit(code)
+
+
+def _exit_code(main, speaks, memory_advice):
     try:
         code = main() or 0
         sys.stdout.flush()
-    except SpotError as error:
-        code = 2
-        if speaks(code):
+        return code
+    except KeyboardInterrupt:
+        if speaks(130):
+            print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except (SpotError, MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not OUT_OF_MEMORY.search(str(error)):
+            raise  # a fault of ours
+        if speaks(2):
             if "--debug" in sys.argv:
                 traceback.print_exc()
-            print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        code = 130
-        if speaks(code):
-            print("stopped by Ctrl-C", file=sys.stderr)
-    except BrokenPipeError:  # `eval.py ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-        speaks(code)
-    sys.exit(code)
+            _say(_sentence(error, memory_advice))
+        return 2
+
+
+def _sentence(error, memory_advice):
+    """What to tell of an error that is the user's or the machine's, not ours."""
+    if isinstance(error, MemoryError | RuntimeError) or getattr(error, "errno", None) == errno.ENOMEM:
+        reason = (str(error).strip().splitlines() or ["no details"])[0].partition(". Of the allocated")[0]
+        return f"out of memory ({reason[-200:]}); {memory_advice}"
+    if isinstance(error, OSError):
+        where = next((str(name) for name in (error.filename, error.filename2) if name is not None), "the system")
+        return f"{where}: {error.strerror or error}; check the path and its permissions"
+    return str(error)
+
+
+def _say(message):
+    """Print one sentence, whatever characters it holds, on one line of stderr."""
+    line = CONTROL.sub(lambda found: repr(found[0])[1:-1], str(message))
+    print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)
+
+
+def _without_traceback_of_ctrl_c(kind, error, place):
+    if issubclass(kind, KeyboardInterrupt):
+        print("stopped by Ctrl-C", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, place)
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _readable(word):
+    """An argument as it is; SpotError where it is empty or no text, which no file that we write could hold."""
+    if not word:
+        raise SpotError("an argument is empty; is a variable of the shell not set?")
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SpotError(f"the argument {word.encode('utf-8', 'backslashreplace').decode()!r} is not UTF-8 text; "
+                        "rename the file") from None
+    return word
+
+
+def _with_home(word):
+    """`~/x` and `--flag=~/x` with the home folder; settings know themselves which of them are paths."""
+    flag, equals, value = word.partition("=")
+    return f"{flag}={expand_home(value)}" if equals and flag.startswith("--") else expand_home(word)
+
+
+def _refuse_spaces(words):
+    """SpotError for `key = value`, which the shell cuts into three words."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("=") or (before.endswith("=") and not OVERRIDE.match(word)):
+            raise SpotError(f"write key=value without spaces: {before}{word}")
+
+
+def _unknown(word, parser, run_means, takes_overrides):
+    """The sentence for a word with dashes that is no flag."""
+    name, _, value = word.partition("=")
+    setting = f"{name.lstrip('-').replace('-', '_')}={value or 'VALUE'}"
+    near = difflib.get_close_matches(name, parser._option_string_actions, 1, 0.75)
+    if takes_overrides and (not near or any(sign in name for sign in "._")):
+        return f"{word!r} is no flag; settings are written without dashes, {setting}; see --help"
+    return f"{word!r} is no flag" + (f"; did you mean {near[0]!r}?" if near else "; see --help")
+
+
+def _neither(word, run_means, takes_overrides):
+    """The sentence for a word that is neither a run nor a setting, with what it could have been."""
+    if not takes_overrides and not run_means:
+        return f"{word!r}: neither settings nor files can be given here; see --help"
+    choices = [run_means and f"an existing run ({run_means})", takes_overrides and "key=value"]
+    sentence = f"{word!r} is neither a flag nor {' nor '.join(filter(None, choices))}"
+    if word.endswith(YAML):
+        return f"{sentence}; a settings file is given by --config {shlex.quote(word)}"
+    if run_means and (near := _nearest_path(word)):
+        return f"{sentence}; did you mean {near!r}?"
+    return f"{sentence}; see --help"
+
+
+def _nearest_path(word):
+    """The path beside a missing one whose name is most like it, or None."""
+    path = Path(word)
+    with contextlib.suppress(OSError, ValueError):
+        near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], 1, 0.6)
+        return str(path.parent / near[0]) if near else None
+    return None
+
+
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+class _Lasting:
+    """A text stream that a script can print to until it has done its work, also when nobody reads it any more.
+
+    After `| head` the rest is dropped, so that results are still written; characters that the terminal's encoding
+    lacks are escaped.
+    """
+
+    def __init__(self, stream):
+        self._stream = stream
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text):
+        """As the stream's, but the length where nobody reads; SpotError where it cannot be written."""
+        with self._letting_go():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self):
+        """As the stream's; SpotError where it cannot be written."""
+        with self._letting_go():
+            self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _letting_go(self):
+        try:
+            yield
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                raise SpotError(f"the output cannot be written ({error.strerror}); send it elsewhere") from error
+
+
+@contextlib.contextmanager
+def _lasting_output():
+    """Make stdout and stderr lasting for the block; a closed one, as by `>&-`, is replaced by one that drops all."""
+    before = sys.stdout, sys.stderr
+    if None in before:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open to the end of the process
+        before = sys.stdout, sys.stderr = tuple(stream or nowhere for stream in before)
+    sys.stdout, sys.stderr = map(_Lasting, before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from spot.evaluation import parse_thresholds
 from spot.files import SpotError, write_text
 
 
@@ -147,7 +148,7 @@ class Testing:
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
     batch_size: int = number(32, 1)
     amp: str = choice("none", "auto", "bf16")  # precision of the model; auto: bf16 where device or processor has it
-    tiou: str = "0.5:0.95:10"  # first:last:count of the tIoU thresholds
+    tiou: Any = "0.5:0.95:10"  # first:last:count of the tIoU thresholds, or a list of them
 
 
 @dataclass
@@ -383,3 +384,7 @@ def _check_whole(config, path):
     thresholds = list(config.testing.mask_thresh)
     if not thresholds or not all(0 <= value < 1 for value in thresholds):
         raise SpotError(f"{source}: testing.mask_thresh must be a list of numbers in [0, 1), got {thresholds}")
+    try:
+        parse_thresholds(plain(config.testing.tiou))
+    except SpotError as error:
+        raise SpotError(f"{source}: testing.tiou: {error}") from error

@@ -37,6 +37,7 @@ from spot.matching import class_pairs, inverse, match, overlapping_pairs
 ACTIVITYNET_TIOU = np.linspace(0.5, 0.95, 10)
 THUMOS14_TIOU = np.linspace(0.3, 0.7, 5)
 PROTOCOLS = ("activitynet", "thumos14")
+MOST_THRESHOLDS = 1_000
 # THUMOS14 test has 213 videos. 0001292 holds Ambiguous segments only; in 0000270 most segments end after the video;
 # the features of 0001496 are missing from a widespread download.
 THUMOS_VARIANTS = {
@@ -177,13 +178,38 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     )
 
 
-def parse_thresholds(text):
-    """'0.5:0.95:10' -> ten thresholds from 0.5 to 0.95 (R,); a single number is one. SpotError for anything else."""
+def parse_thresholds(value):
+    """tIoU thresholds as a user writes them -> (R,); SpotError for anything else.
+
+    value: '0.5:0.95:10' for ten from 0.5 to 0.95, '0.3,0.5' or '[0.3, 0.5]', a number, or a list of numbers
+    """
     try:
-        first, last, count = text.split(":") if ":" in text else (text, text, 1)
-        return np.linspace(float(first), float(last), int(count))
-    except ValueError:
-        raise SpotError(f"tIoU {text!r} is not FIRST:LAST:COUNT, such as 0.5:0.95:10") from None
+        if isinstance(value, str) and ":" in value:
+            first, last, count = value.split(":")
+            if not 1 <= int(count) <= MOST_THRESHOLDS:
+                raise SpotError(f"tIoU {value!r}: COUNT must be a whole number from 1 to {MOST_THRESHOLDS:,}, "
+                                f"got {count}")
+            return _each_once(check_thresholds(np.linspace(float(first), float(last), int(count))))
+        if isinstance(value, str):
+            value = value.strip().removeprefix("[").removesuffix("]").split(",")
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, bool) for item in items):
+            raise ValueError("a truth value is no threshold")
+        return _each_once(check_thresholds([float(item) for item in items]))
+    except SpotError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        raise SpotError(f"tIoU {value!r} is not FIRST:LAST:COUNT, such as 0.5:0.95:10, nor a list such as "
+                        "[0.3, 0.5, 0.7]") from None
+
+
+def _each_once(thresholds):
+    """The thresholds; SpotError where two have one name, under which a result could hold one of them only."""
+    names = [threshold_key(threshold) for threshold in thresholds]
+    if len(set(names)) < len(names):
+        raise SpotError(f"tIoU thresholds {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}: one stands there "
+                        "twice; give each once")
+    return thresholds
 
 
 def check_thresholds(tiou_thresholds):

@@ -21,6 +21,11 @@ CHUNK_BYTES = 1 << 22  # what a JsonStream reads at a time
 WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 
 
+def expand_home(path):
+    """`~/x` and `~name/x` with the home folder, as the shell writes it out; any other text stays as it is."""
+    return os.path.expanduser(path)
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary name beside `path`; on success it replaces `path`, on any error `path` stays as it was.

@@ -237,3 +237,24 @@ def test_a_settings_file_that_the_system_cannot_read_is_one_sentence(tmp_path, m
     monkeypatch.setattr(OmegaConf, "load", refuse)
     with pytest.raises(SpotError, match=r"c\.yaml: cannot be read \(Input/output error\)"):
         load_config(path)
+
+
+@pytest.mark.parametrize(("text", "thresholds"), [
+    ("0.3:0.7:5", [0.3, 0.4, 0.5, 0.6, 0.7]), ("[0.3, 0.5]", [0.3, 0.5]), ("0.5", [0.5]), ("1", [1.0])])
+def test_thresholds_are_text_or_a_list_in_a_file_and_in_an_override(tmp_path, text, thresholds):
+    from spot.evaluation import parse_thresholds
+
+    for config in (loaded(tmp_path, f"testing: {{tiou: {text}}}\n"), loaded(tmp_path, "", f"testing.tiou={text}")):
+        assert parse_thresholds(plain(config.testing.tiou)).round(9).tolist() == thresholds
+        save_config(config, tmp_path / "again.yaml")
+        assert load_config(tmp_path / "again.yaml").testing.tiou == config.testing.tiou
+
+
+@pytest.mark.parametrize("text", ["0.5:0.95:99999999999", "0.5:0.95:0", "high", "[0.5, 1.5]", "[]", "0", "true",
+                                  "[[0.5]]", "[0.5, 0.5]", "0.5:0.5:2", "0.5:0.95", "{a: 1}", "nan", "0.3:.inf:4",
+                                  "null"])
+def test_thresholds_are_checked_before_training(tmp_path, text):
+    with pytest.raises(SpotError, match=r"testing\.tiou"):
+        load_config(written(tmp_path, PATHS + f"testing: {{tiou: {text}}}\n"))
+    with pytest.raises(SpotError, match=r"testing\.tiou"):
+        loaded(tmp_path, "", f"testing.tiou={text}")

@@ -514,6 +514,43 @@ def test_script_compares_two_files(files):
     assert re.search(r"B - A: -50\.00 points, 95 % interval -\d+\.\d\d to [+-]\d+\.\d\d \(50 paired", done.stdout)
 
 
+def test_script_compares_two_runs_by_their_own_settings(run_folder, tmp_path):
+    """Neither ground truth nor subset is given: config.yaml beside the files tells. B has no jump: 3/4 - 1/4."""
+    other = tmp_path / "other"
+    other.mkdir()
+    predictions = json.loads((run_folder / "detections.json").read_text())
+    (other / "detections.json").write_text(json.dumps({"results": {"v_a": predictions["results"]["v_a"]}}))
+    done = run_eval("--bootstrap", "20", "--compare", run_folder / "detections.json", other)
+    assert done.returncode == 0 and "B - A: -50.00 points" in done.stdout, done.stderr
+    (other / "config.yaml").write_text(
+        (run_folder / "config.yaml").read_text().replace("eval_subset: validation", "eval_subset: training"))
+    done = run_eval("--compare", other, run_folder)
+    assert done.returncode == 2 and "dataset.eval_subset is validation, that of the other is training" in done.stderr
+    assert not (run_folder / "metrics.json").exists() and not (other / "metrics.json").exists()
+
+
+def test_script_says_what_to_give_where_nothing_tells_the_ground_truth(files):
+    for arguments in (["--compare", files / "p.json", files / "p.json"], ["--predictions", files / "p.json"]):
+        done = run_eval(*arguments)
+        assert done.returncode == 2 and "p.json: no config.yaml beside it" in done.stderr
+        assert "--ground-truth FILE" in done.stderr
+
+
+@pytest.mark.parametrize("ask", [lambda folder: [folder], lambda folder: [folder / "detections.json"],
+                                 lambda folder: ["--predictions", folder / "detections.json"],
+                                 lambda folder: ["testing.tiou=[0.5,0.75]", folder, "--per-class"]])
+def test_script_takes_a_run_without_a_key(run_folder, ask):
+    done = run_eval(*ask(run_folder))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run_folder / "metrics.json").read_text())["mAP"] == {"0.50": 0.75, "0.75": 0.75}
+
+
+def test_script_refuses_two_runs(run_folder):
+    for arguments in ([run_folder, f"output_path={run_folder.parent}"], [run_folder, run_folder.parent]):
+        with pytest.raises(SpotError, match="two runs; give one"):
+            eval_main(list(map(str, arguments)))
+
+
 def test_script_without_output_writes_nothing(files):
     before = sorted(path.name for path in files.iterdir())
     done = run_eval("--ground-truth", files / "g.json", "--predictions", files / "p.json", "--subset", "validation")
@@ -523,6 +560,9 @@ def test_script_without_output_writes_nothing(files):
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--tiou", "high"], "FIRST:LAST:COUNT"), (["--subset", "nope"], "nope"), (["--bogus"], "--bogus"),
     (["a.b=1"], "no effect"), (["--thumos-variant", "213"], "213"), (["--protocol", "coco"], "coco"),
+    (["--bootstrap", "-5"], "--bootstrap: must be a whole number from 0 to"), (["--bootstrap", "many"], "got 'many'"),
+    (["--tiou", "0.5:0.95:99999999999"], "COUNT must be a whole number from 1 to 1,000, got 99999999999"),
+    (["--tiou", "0.5:0.95:-1"], "COUNT must be"), (["--tiou", "0:0.9:2"], "above 0"), (["--tiou", "nan"], "above 0"),
     (["--pr-class", "swim", "--report", "unwritten", "--subset", "validation"], "swim"),
 ])
 def test_script_names_the_mistake(files, arguments, words):
