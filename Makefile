@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage mutation bench bench-eval ablation clean
+.PHONY: demo test fuzz lint coverage mutation bench bench-eval ablation clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -18,6 +18,17 @@ demo: $(READY)  ## synthetic data, two trainings, the table (under 5 minutes on 
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# A seed of its own for every call, unless one is given; := because ?= would draw one for each use.
+ifndef FUZZ_SEED
+FUZZ_SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
+FUZZ_CASES ?= 1000
+REPEAT = make fuzz FUZZ_SEED=$(FUZZ_SEED) FUZZ_CASES=$(FUZZ_CASES)
+fuzz: $(READY)  ## new cases for every property test, FUZZ_CASES of each of the 24; FUZZ_SEED repeats those of a failure
+	@echo "these cases again: $(REPEAT)"
+	@FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(FUZZ_SEED) \
+	    || { echo "a failure; the same cases again: $(REPEAT)"; exit 1; }
 
 # Short runs (about 90 seconds each on 2 cores); DATA names the settings files, SETTINGS replaces keys in all of them.
 DATA ?= config/sbhar.yaml

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from spot.datasets import GridSettings
 from spot.distributed import from_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
+from spot.limits import ARCHITECTURE, DECODING, GRID, fault, sizes_fault
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
-from spot.proposals import Decoding
 
 FORMAT = "spot-1"
 PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
@@ -132,12 +131,14 @@ def load_model(path, device="cpu"):
     """
     path = checkpoint_file(path)
     content = read(path)
+    if content.get("format") == FORMAT:
+        with _refusing(f"{path}: its settings cannot be used", "was the file changed?"):
+            _refuse_unsound(content["architecture"], content["settings"])
     with _refusing(f"{path}: its weights do not fit together", "was the file changed?"):
         _refuse_unreal(content.get("state_dict", content))
         if content.get("format") == FORMAT:
             model = _build(content["architecture"], content["state_dict"])
-            model.settings = dict(content["settings"])
-            _refuse_other_settings(model)
+            model.settings = {"temporal_scale": content["architecture"]["temporal_scale"], **content["settings"]}
         else:
             model = _published(content.get("state_dict", content), path)
     return model.to(device).eval()
@@ -150,34 +151,26 @@ def _refuse_unreal(state):
             raise ValueError(f"{key} claims {value.numel():,} numbers and holds fewer")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{key} is not finite")
+        if key == "feature_std" and not (value > 0).all():
+            raise ValueError(f"{key}, by which features are divided, has a value that is not positive")
 
 
-def _refuse_other_settings(model):
-    """ValueError where `proposals.detect` could not work with the settings that a file says it was trained with."""
-    defaults = {**vars(GridSettings("resize", 100)), **vars(Decoding()), "class_names": [""] * model.num_classes}
-    for key, value in model.settings.items():
-        if key not in defaults:
-            raise ValueError(f"it has an unknown setting {str(key)[:80]}")
-        if key == "class_names" and value is None:  # not known: `detect` gives their indices
-            continue
-        is_division_by_zero = key in ("fps", "nms_sigma") and value == 0
-        is_no_grid = key == "grid" and value not in ("resize", "window")
-        if not _is_like(value, defaults[key]) or is_division_by_zero or is_no_grid:
-            raise ValueError(f"its {key} is {str(value)[:80]}")
-
-
-def _is_like(value, default):
-    """Could `value` stand where `default` stands: text, a list of such, a number >= 0 (a whole one > 0), or None?"""
-    if isinstance(default, list | tuple):
-        return (isinstance(value, list | tuple) and (isinstance(default, tuple) or len(value) == len(default)) and value
-                and all(_is_like(one, default[0]) for one in value))
-    if isinstance(default, str) or isinstance(value, bool | str):
-        return type(value) is type(default)
-    if default is None and value is None:
-        return True
-    if isinstance(default, int):
-        return isinstance(value, int) and min(default, 1) <= value < 10**6
-    return isinstance(value, int | float) and 0 <= value < float("inf")
+def _refuse_unsound(architecture, settings):
+    """ValueError where what a checkpoint of ours says of its model is out of range, or does not go together."""
+    lacking = [key for key in ARCHITECTURE if key not in ("dropout", "chunks") and key not in architecture]
+    if lacking:
+        raise ValueError(f"its architecture lacks {lacking[0]}")
+    wrong = fault(architecture, ARCHITECTURE) or sizes_fault(**architecture)
+    if not wrong:
+        wrong = fault(settings, (*GRID, *DECODING, "class_names"))
+    if not wrong and settings.get("temporal_scale", architecture["temporal_scale"]) != architecture["temporal_scale"]:
+        wrong = (f"temporal_scale is {settings['temporal_scale']} in its settings and "
+                 f"{architecture['temporal_scale']} in its architecture")
+    names = settings.get("class_names")
+    if not wrong and names is not None and len(names) != architecture["num_classes"]:
+        wrong = f"class_names are {len(names)}, and it has {architecture['num_classes']} classes"
+    if wrong:
+        raise ValueError(f"its {wrong}" if not wrong.startswith("there") else wrong)
 
 
 def _build(architecture, state):

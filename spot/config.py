@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from spot.evaluation import parse_thresholds
 from spot.files import SpotError, write_text
+from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
 
 
 def choice(default, *others):
@@ -26,6 +27,11 @@ def choice(default, *others):
 def number(default, low, high=math.inf):
     """A number key with its smallest and largest value."""
     return field(default=default, metadata={"range": (low, high)})
+
+
+def limited(key, default):
+    """A number key that a checkpoint stores too: its smallest and largest value are those of `limits`."""
+    return number(default, *RANGES[key])
 
 
 @dataclass
@@ -43,25 +49,25 @@ class Dataset:
     class_file: str | None = None  # one class per line, or a CSV of id,label; null: by label_id, or sorted
     labeled: Any = 0.1  # a share in (0, 1], a file with one video id per line, or info (see video_info_path)
     split_seed: int = 0  # which videos a share takes
-    grid: str = choice("resize", "window")
-    stride: int = number(16, 1)  # frames between two snippets (window grid)
-    window: int = number(16, 1)  # frames that a snippet sees (window grid)
-    offset: int = 0  # first frame of the first snippet (window grid)
-    fps: float | None = number(None, 1e-6)  # frames per second; null: each video's own
+    grid: str = choice(*CHOICES["grid"])
+    stride: int = limited("stride", 16)  # frames between two snippets (window grid)
+    window: int = limited("window", 16)  # frames that a snippet sees (window grid)
+    offset: int = limited("offset", 0)  # first frame of the first snippet (window grid)
+    fps: float | None = limited("fps", None)  # frames per second; null: each video's own
 
 
 @dataclass
 class Model:
     """Encoder, heads and their sizes."""
 
-    encoder: str = choice("conv_transformer", "attention")
-    mask_head: str = choice("pairwise", "fixed")
-    class_activation: str = choice("sigmoid", "softmax")
-    feat_dim: int = number(400, 1)  # C
-    temporal_scale: int = number(100, 1)  # T
-    embedding_head: int = number(4, 1)  # H
-    embed_dim: int = number(128, 1)  # D; the published encoder has D = C
-    dropout: float = number(0.1, 0, 0.99)
+    encoder: str = choice(*CHOICES["encoder"])
+    mask_head: str = choice(*CHOICES["mask_head"])
+    class_activation: str = choice(*CHOICES["class_activation"])
+    feat_dim: int = limited("feat_dim", 400)  # C
+    temporal_scale: int = limited("temporal_scale", 100)  # T
+    embedding_head: int = limited("embedding_head", 4)  # H
+    embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
+    dropout: float = limited("dropout", 0.1)
     standardize: bool = True  # features to zero mean and unit variance per channel, over all training videos
 
 
@@ -106,7 +112,7 @@ class Pretext:
     random_foreground: float = number(1.0, 0)  # weights of the three tasks
     temporal_order: float = number(0.5, 0)
     reconstruction: float = number(0.5, 0)
-    chunks: int = number(5, 2)  # shuffled by the order task
+    chunks: int = limited("chunks", 5)  # shuffled by the order task
     dropped: float = number(0.3, 0, 0.9)  # share of features dropped and reconstructed
 
 
@@ -136,15 +142,15 @@ class Testing:
     """How outputs become detections, and at which tIoU they are measured."""
 
     mask_thresh: list[float] = field(default_factory=lambda: [0.2, 0.35, 0.5, 0.65, 0.8])
-    top_k: int = number(256, 1)  # snippets per class and sequence, at most T
-    class_power: float = number(1.0, 0)  # exponents of the three factors of a score; 0 leaves one out
-    mask_power: float = number(0.5, 0)
-    video_power: float = number(0.0, 0)
-    nms_sigma: float = number(0.4, 1e-6)
-    min_score: float = number(0.001, 0, 1)
-    max_detections: int = number(200, 1)  # per video
+    top_k: int = limited("top_k", 256)  # snippets per class and sequence, at most T
+    class_power: float = limited("class_power", 1.0)  # exponents of the three factors of a score; 0 leaves one out
+    mask_power: float = limited("mask_power", 0.5)
+    video_power: float = limited("video_power", 0.0)
+    nms_sigma: float = limited("nms_sigma", 0.4)
+    min_score: float = limited("min_score", 0.001)
+    max_detections: int = limited("max_detections", 200)  # per video
     class_scores: str = "none"  # an external video classifier's file
-    class_scores_fusion: str = choice("product", "sqrt")
+    class_scores_fusion: str = choice(*CHOICES["fusion"])
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
     batch_size: int = number(32, 1)
     amp: str = choice("none", "auto", "bf16")  # precision of the model; auto: bf16 where device or processor has it
@@ -159,9 +165,9 @@ class Config:
     checkpoint: str | None = None  # inference: a run folder or a file; null: output_path
     # Inference on videos without annotation; the settings that were trained with hold where these are null.
     features: Any = None  # a feature file or folder; a list of them: their channels are concatenated
-    fps: float | None = number(None, 1e-6)  # frames per second
-    stride: int | None = number(None, 1)  # frames between two snippets
-    window: int | None = number(None, 1)  # frames that a snippet sees
+    fps: float | None = limited("fps", None)  # frames per second
+    stride: int | None = limited("stride", None)  # frames between two snippets
+    window: int | None = limited("window", None)  # frames that a snippet sees
     duration: str | None = None  # seconds of every video, or a CSV with columns video, duration and perhaps fps
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
@@ -367,23 +373,18 @@ def _check_whole(config, path):
             raise SpotError(f"{source}: dataset.{key} must be text or a list of texts, got {value!r}")
     if config.features is not None and not all(isinstance(item, str) for item in _items(config.features)):
         raise SpotError(f"{source}: features must be a path or a list of paths, got {plain(config.features)!r}")
-    if config.model.temporal_scale < config.pretext.chunks:
-        raise SpotError(f"{source}: model.temporal_scale ({config.model.temporal_scale}) must be at least "
-                        f"pretext.chunks ({config.pretext.chunks})")
     steps = config.training.steps_per_epoch
     if steps is not None and steps < 1:
         raise SpotError(f"{source}: training.steps_per_epoch must be at least 1 or null, got {steps}")
-    if config.model.encoder == "conv_transformer" and config.model.embed_dim % (2 * config.model.embedding_head):
-        raise SpotError(f"{source}: model.embed_dim ({config.model.embed_dim}) must be a multiple of "
-                        f"2 * model.embedding_head ({2 * config.model.embedding_head})")
-    if config.model.encoder == "attention" and config.model.feat_dim % config.model.embedding_head:
-        raise SpotError(f"{source}: model.feat_dim ({config.model.feat_dim}) must be a multiple of "
-                        f"model.embedding_head ({config.model.embedding_head})")
+    wrong = sizes_fault(**{**plain(config.model), "chunks": config.pretext.chunks}, prefix="model.")
+    if wrong:
+        raise SpotError(f"{source}: {wrong}")
     if not sum(config.loss.values()):
         raise SpotError(f"{source}: all weights in loss are 0, so nothing would be learned; give one of them")
     thresholds = list(config.testing.mask_thresh)
-    if not thresholds or not all(0 <= value < 1 for value in thresholds):
-        raise SpotError(f"{source}: testing.mask_thresh must be a list of numbers in [0, 1), got {thresholds}")
+    if not 0 < len(thresholds) <= MOST_THRESHOLDS or not all(0 <= value < 1 for value in thresholds):
+        raise SpotError(f"{source}: testing.mask_thresh must be a list of 1 to {MOST_THRESHOLDS} numbers in [0, 1), "
+                        f"got {shown(thresholds)}")
     try:
         parse_thresholds(plain(config.testing.tiou))
     except SpotError as error:

@@ -8,6 +8,7 @@ import torch
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
 from spot.files import SpotError
+from spot.limits import DECODING, GRID, fault
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
 from spot.segments import window_starts
@@ -88,17 +89,18 @@ def join_windows(starts, ends, first_snippets, num_snippets):
     starts, ends: (W, T, R) positions in each window; first_snippets: W ints
     A run that reaches the edge between two windows takes the boundary that the neighbor sees from a snippet which lies
     in the run and in both windows, near the middle of their overlap, and so on from window to window: a segment may
-    span any number of them.
+    span any number of them. Windows without a common snippet (T = 1) cannot tell, so their runs stay as they are.
     """
     first = torch.as_tensor(first_snippets, device=starts.device)
     starts, ends = starts + first[:, None, None], ends + first[:, None, None]
     # The middle of the overlap of window w and w + 1, as a snippet of the video.
     middle = (first[:-1] + num_snippets + first[1:]) // 2
-    for w in range(len(first) - 2, -1, -1):
+    overlap = (first[1:] < first[:-1] + num_snippets).tolist()  # of window w and w + 1
+    for w in (w for w in range(len(first) - 2, -1, -1) if overlap[w]):
         cut = ends[w] >= first[w] + num_snippets - 0.5
         place = torch.maximum((starts[w] - 0.5).ceil().long(), middle[w]).clamp(max=first[w] + num_snippets - 1)
         ends[w] = torch.where(cut, torch.maximum(ends[w], ends[w + 1].gather(0, place - first[w + 1])), ends[w])
-    for w in range(1, len(first)):
+    for w in (w for w in range(1, len(first)) if overlap[w - 1]):
         cut = starts[w] <= first[w] + 0.5
         place = torch.minimum((ends[w] - 0.5).ceil().long() - 1, middle[w - 1]).clamp(min=first[w])
         starts[w] = torch.where(cut, torch.minimum(starts[w], starts[w - 1].gather(0, place - first[w - 1])), starts[w])
@@ -187,11 +189,15 @@ def run_windows(model, features, valid, batch_size, amp="none"):
     """The model over (N, C, T) sequences in batches of `batch_size` -> one dict of float32 outputs, and "valid" (N, T).
 
     amp: none, or bf16: the precision of the model alone
+    SpotError where an output is not finite.
     """
     with torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
         parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
                  for i in range(0, len(features), batch_size)]
     merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
+    if not all(value.sum().isfinite() for value in merged.values()):  # else nothing would be found, without a word
+        raise SpotError("the model's outputs are not finite; its weights were changed, or the features are in another "
+                        "unit than those of its training")
     return {**merged, "valid": valid}
 
 
@@ -212,6 +218,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     settings = {**model.settings, **settings}
     rates = _one_each(settings.pop("fps", None), len(features))
     settings.pop("class_names", None)
+    _refuse_settings(model, settings, rates)
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100),
                         **{key: settings.pop(key) for key in ("stride", "window", "offset") if key in settings})
     decoding = Decoding(**settings)
@@ -245,6 +252,20 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
                 rows[:, :2] = grids[index].to_sec(rows[:, :2])
                 detections[index] = rows[rows[:, 1] > rows[:, 0]]
     return detections
+
+
+def _refuse_settings(model, settings, rates):
+    """SpotError for a setting of `detect` that is unknown or out of range, or that this model cannot work with.
+
+    rates: frames per second of each video, or None
+    """
+    wrong = next(filter(None, (fault(given, (*GRID, *DECODING)) for given in (settings, *({"fps": x} for x in rates)))),
+                 None)
+    fixed = getattr(getattr(model, "mask_head", None), "temporal_scale", None)  # the published head has T rows
+    if not wrong and fixed is not None and settings.get("temporal_scale", fixed) != fixed:
+        wrong = f"temporal_scale is {settings['temporal_scale']}; the model's mask head was made for {fixed}"
+    if wrong:
+        raise SpotError(f"detect: {wrong}")
 
 
 def to_results(rows, class_names):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.annotations import (
@@ -274,7 +275,7 @@ almost_annotations = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @given(st.dictionaries(st.text(max_size=6), almost_annotations | json_values, max_size=3), st.booleans())
 def test_any_json_is_read_or_refused_in_a_sentence(entries, flat):
     try:
@@ -285,7 +286,7 @@ def test_any_json_is_read_or_refused_in_a_sentence(entries, flat):
         assert len(videos) == len(entries)
 
 
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @given(
     header=st.sampled_from(
         [

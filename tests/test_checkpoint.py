@@ -67,20 +67,57 @@ def test_a_changed_checkpoint_is_refused(tmp_path, changes):
 
 
 @pytest.mark.parametrize("changes", [
-    {"stride": 0}, {"stride": 2.5}, {"stride": True}, {"window": 10**9}, {"grid": "square"}, {"grid": 1}, {"fps": 0},
-    {"fps": "25"}, {"nms_sigma": 0}, {"nms_sigma": float("nan")}, {"min_score": -1}, {"mask_thresh": []},
-    {"mask_thresh": 0.5}, {"mask_thresh": ["a"]}, {"class_names": ["a"]}, {"class_names": [1, 2, 3]}, {"fusion": 3},
-    {"of_a_later_version": 1}, {3: 4},
+    {"stride": 0}, {"stride": 2.5}, {"stride": True}, {"stride": 2**70}, {"window": 10**10}, {"window": -1},
+    {"offset": 1e3}, {"offset": -(10**10)}, {"grid": "square"}, {"grid": 1}, {"fps": 0}, {"fps": -25}, {"fps": "25"},
+    {"fps": 1e300}, {"fps": float("inf")}, {"nms_sigma": 0}, {"nms_sigma": float("nan")}, {"nms_sigma": 1e-320},
+    {"min_score": -1}, {"min_score": 1.5}, {"class_power": 2**70}, {"mask_power": -0.5}, {"video_power": float("inf")},
+    {"top_k": 0}, {"top_k": 2.0}, {"max_detections": 0}, {"mask_thresh": []}, {"mask_thresh": 0.5},
+    {"mask_thresh": ["a"]}, {"mask_thresh": [1.0]}, {"mask_thresh": [-0.1]}, {"mask_thresh": [0.5] * 101},
+    {"class_names": [1, 2, 3]}, {"class_names": ["run", "run", "jump"]}, {"class_names": ["", "a", "b"]},
+    {"class_names": "abc"}, {"fusion": 3}, {"fusion": "mean"}, {"temporal_scale": 0}, {"temporal_scale": 10**6},
 ], ids=str)
-def test_settings_that_nothing_could_be_detected_with_are_refused(tmp_path, changes):
-    """A model that was loaded can be used."""
-    content = describe_model(model(), ARCHITECTURE)
-    checkpoint.save(tmp_path / "x.pt", {**content, "settings": {**SETTINGS, **changes}})
-    with pytest.raises(SpotError, match=rf"x\.pt: .* \(it.* ({next(iter(changes))}|unknown)"):
+def test_a_stored_setting_out_of_range_is_refused(tmp_path, changes):
+    """One sentence with the file, the key and its value."""
+    (key, value), = changes.items()
+    checkpoint.save(tmp_path / "x.pt", {**describe_model(model(), ARCHITECTURE), "settings": {**SETTINGS, **changes}})
+    with pytest.raises(SpotError, match=rf"x\.pt: its settings cannot be used \(its {key} is ") as refusal:
         load_model(tmp_path / "x.pt")
-    fine = {**SETTINGS, "fps": None, "stride": 1, "offset": 0, "min_score": 0, "mask_thresh": [0.5], "fusion": "sqrt"}
-    checkpoint.save(tmp_path / "x.pt", {**content, "settings": fine})
+    assert repr(value)[:60] in str(refusal.value) and "it must be" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("settings", "architecture", "words"), [
+    ({"of_a_later_version": 1}, {}, "there is no setting 'of_a_later_version'"),
+    ({3: 4}, {}, "there is no setting 3"),
+    ({"strid": 4}, {}, "there is no setting 'strid'; did you mean stride"),
+    ({"class_names": ["a"]}, {}, "its class_names are 1, and it has 3 classes"),
+    ({"temporal_scale": 1}, {}, "its temporal_scale is 1 in its settings and 8 in its architecture"),
+    ({"temporal_scale": 1}, {"temporal_scale": 1}, r"its temporal_scale \(1\) must be at least pretext\.chunks \(2\)"),
+    ({}, {"embed_dim": 6}, r"its embed_dim \(6\) must be a multiple of 2 \* embedding_head \(4\)"),
+    ({}, {"encoder": "attention", "embedding_head": 4}, r"its feat_dim \(6\) must be a multiple of embedding_head"),
+    ({}, {"class_activation": "tanh"}, "its class_activation is 'tanh'; it must be one of sigmoid, softmax"),
+    ({}, {"dropout": 1.0}, r"its dropout is 1\.0; it must be a number in 0\.0\.\.0\.99"),
+    ({}, {"chunks": 2.0}, r"its chunks is 2\.0; it must be a whole number in 2\.\.1000"),
+], ids=str)
+def test_stored_settings_that_do_not_go_together_are_refused(tmp_path, settings, architecture, words):
+    content = describe_model(model(), {**ARCHITECTURE, **architecture})
+    checkpoint.save(tmp_path / "x.pt", {**content, "settings": {**SETTINGS, **settings}})
+    with pytest.raises(SpotError, match=rf"x\.pt: its settings cannot be used \({words}"):
+        load_model(tmp_path / "x.pt")
+
+
+def test_settings_at_the_ends_of_their_ranges_load(tmp_path):
+    fine = {**SETTINGS, "fps": None, "stride": 10**9, "offset": -40, "min_score": 0, "mask_thresh": [0.5],
+            "fusion": "sqrt", "class_power": 100, "max_detections": 1, "class_names": None}
+    checkpoint.save(tmp_path / "x.pt", {**describe_model(model(), ARCHITECTURE), "settings": fine})
     assert load_model(tmp_path / "x.pt").settings == fine
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_deviation_that_features_cannot_be_divided_by_is_refused(tmp_path, value):
+    net = model()
+    net.set_statistics(torch.zeros(C), torch.tensor([1.0] * (C - 1) + [value]))
+    with pytest.raises(SpotError, match=r"x\.pt: its weights do not fit together \(feature_std, by which"):
+        load_model(saved(tmp_path / "x.pt", net))
 
 
 def test_saving_leaves_the_old_file_where_it_fails(tmp_path):

@@ -219,8 +219,8 @@ def test_an_override_without_a_value_is_refused(tmp_path):
     (f"{PATHS}model: {{temporal_scale: 4}}", "model.temporal_scale .4. must be at least pretext.chunks .5."),
     (f"{PATHS}model: {{encoder: attention, feat_dim: 7}}", "model.feat_dim .7. must be a multiple of"),
     (f"{PATHS}model: {{embed_dim: 12}}", "model.embed_dim .12. must be a multiple of 2"),
-    (f"{PATHS}testing: {{mask_thresh: [1]}}", "testing.mask_thresh must be a list of numbers in"),
-    (f"{PATHS}testing: {{mask_thresh: []}}", "testing.mask_thresh must be a list of numbers in"),
+    (f"{PATHS}testing: {{mask_thresh: [1]}}", "testing.mask_thresh must be a list of 1 to 100 numbers in"),
+    (f"{PATHS}testing: {{mask_thresh: []}}", "testing.mask_thresh must be a list of 1 to 100 numbers in"),
     (f"{PATHS}loss: {{class: 0, mask: 0, instance: 0}}", "all weights in loss are 0"),
 ])
 def test_values_that_do_not_go_together_are_refused(tmp_path, text, words):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.annotations import Video
@@ -233,7 +234,7 @@ spans = st.tuples(st.integers(0, 6), st.integers(1, 4)).map(lambda pair: (pair[0
 proposals = st.lists(st.tuples(spans, st.sampled_from([0.1, 0.5, 0.9])), max_size=9)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@cases(150)
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(spans, max_size=3), min_size=1),
        st.dictionaries(st.sampled_from("abcd"), proposals))
 def test_average_recall_equals_the_official_recipe(truth, found):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import main as eval_main
@@ -302,7 +303,7 @@ def decoded(code, second, names):
 THRESHOLDS = np.array([0.1, 1 / 3, 0.5, 1.0])
 
 
-@settings(max_examples=2000, deadline=None, database=None)
+@cases(2000)
 @given(st.lists(codes, min_size=1, max_size=10), st.lists(codes, max_size=14), st.lists(codes, max_size=2),
        st.sampled_from([1, 0.1, 1 / 3, 7.77]))
 def test_fast_equals_plain_reference(truth_codes, found_codes, ambiguous_codes, second):
@@ -331,7 +332,7 @@ def test_fast_equals_plain_reference(truth_codes, found_codes, ambiguous_codes, 
             np.testing.assert_allclose(row, expected, atol=1e-9, rtol=0)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@cases(300)
 @given(st.integers(0, 2**32 - 1))
 def test_matching_equals_taking_turns(seed):
     """Long preference lists, where a refusal goes on through many targets."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import cases
 from feature_samples import LENGTH, SNIPPETS, C, save, write_csv, write_h5
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny import reads_or_refuses
 
@@ -185,7 +186,7 @@ def good_files(tmp_path_factory):
     }
 
 
-@settings(max_examples=300, deadline=None)
+@cases(300)
 @given(suffix=st.sampled_from([".csv", ".npy", ".npz", ".pt", ".h5"]), data=st.data())
 def test_damaged_files_read_or_are_refused(good_files, tmp_path_factory, suffix, data):
     """Cut anywhere, one stretch of bytes overwritten: a feature of the right shape or a SpotError, nothing else."""

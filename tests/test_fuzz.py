@@ -8,7 +8,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from test_checkpoint import ARCHITECTURE, SETTINGS
 from test_detections import walk
@@ -28,11 +29,6 @@ from spot.features import FeatureSource
 from spot.files import SpotError, read_json, streamed_json
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-def cases(number):
-    """How many cases a test draws, anew in each run; `database=None` writes no folder of examples into the project."""
-    return settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 anything = st.recursive(

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 import spot
@@ -79,7 +80,7 @@ def distinct(group, offset=0.0):
                      for i, (a, b, s) in enumerate(group)]).reshape(-1, 3)
 
 
-@settings(deadline=None, max_examples=100)
+@cases(100)
 @given(st.lists(groups, min_size=1, max_size=3), st.sampled_from([0.1, 0.4, 0.9]), st.sampled_from([0.001, 0.2]),
        st.integers(1, 15))
 def test_the_batch_matches_the_plain_loop(videos, sigma, min_score, max_detections):
@@ -126,7 +127,7 @@ def test_no_class_and_no_segment_are_fine():
         assert kept.shape == (1, 0, 2) and labels.shape == scores.shape == (1, 0)
 
 
-@settings(deadline=None, max_examples=50)
+@cases(50)
 @given(groups)
 def test_scores_only_ever_fall(found):
     """The published divisor raised the scores of weakly overlapping segments; here none exceeds where it started."""

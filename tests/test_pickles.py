@@ -12,7 +12,8 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny import reads_or_refuses
 
@@ -195,7 +196,7 @@ def test_a_few_bytes_take_no_memory_for_what_they_claim(content):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "in KiB"
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@cases(200)
 @given(st.sampled_from([pickle.dumps(SNIPPETS, protocol) for protocol in (0, 2, 5)]), st.data())
 def test_damaged_pickles_read_or_are_refused(tmp_path_factory, content, data):
     at, noise = data.draw(st.integers(0, len(content))), data.draw(st.binary(max_size=4))

@@ -9,8 +9,10 @@ from torch import nn
 
 import spot
 from spot import proposals
+from spot.files import SpotError
 from spot.nms import soft_nms
 from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
+from spot.segments import window_starts
 
 DECODING = {"mask_thresh": (0.5,), "top_k": 8, "nms_sigma": 0.4, "min_score": 0.05, "max_detections": 50}
 SECONDS = {"grid": "window", "stride": 1, "window": 1, "fps": 1.0}  # one snippet per second
@@ -160,6 +162,35 @@ def test_windows_find_what_one_long_window_finds(segment):
     assert sorted(set(found(windows))) == [(*segment, 1)]
 
 
+@pytest.mark.parametrize("length", [2, 3])
+@pytest.mark.parametrize("segment", [(0, 20), (0, 1), (19, 20), (2, 14), (5, 7)])
+def test_the_shortest_windows_that_overlap_are_joined(length, segment):
+    """Windows of 2 or 3 snippets at 0, 1, 2, ...: what many of them see in parts becomes one segment."""
+    rows = spot.detect(Oracle(length), answer(20, (*segment, 1)), 20.0, **SECONDS, **DECODING)[0]
+    assert sorted(set(found(rows))) == [(*segment, 1)]
+
+
+def test_windows_of_one_snippet_say_what_is_in_it():
+    """T = 1: no snippet lies in two windows, so none can say whether a segment goes on; each snippet stands alone."""
+    rows = spot.detect(Oracle(1), answer(6, (2, 5, 1)), 6.0, **SECONDS, **DECODING)[0]
+    assert found(rows) == [(2, 3, 1), (3, 4, 1), (4, 5, 1)]
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+@pytest.mark.parametrize("num_snippets", range(1, 9))
+def test_joined_runs_only_grow_and_stay_in_the_video(length, num_snippets):
+    """Random runs in the windows of any length and T; also where a run is one snippet or a whole window."""
+    first = window_starts(length, num_snippets)
+    random = np.random.default_rng(length * 10 + num_snippets)
+    ends = random.uniform(0, num_snippets, (2, len(first), num_snippets, 4)).round(1)
+    starts, ends = np.sort(ends, 0)
+    starts[:, :, 0], ends[:, :, 0] = 0, num_snippets
+    before = torch.tensor(first)[:, None, None] + torch.tensor(np.stack([starts, ends]))[:, :]
+    starts, ends = join_windows(torch.tensor(starts), torch.tensor(ends), first, num_snippets)
+    assert (starts <= before[0]).all() and (ends >= before[1]).all()
+    assert starts.min() >= 0 and ends.max() <= max(length, num_snippets)
+
+
 def test_neighbors_of_one_class_stay_apart_across_windows():
     """[2, 7] and [7, 13] touch inside the overlap of two windows."""
     segments = [(2, 7, 0), (7, 13, 0), (15, 19, 1)]
@@ -291,8 +322,30 @@ def test_settings_come_from_the_run_unless_given():
 
 
 def test_an_unknown_setting_is_no_silent_one():
-    with pytest.raises(TypeError, match="nms_thresh"):
+    with pytest.raises(SpotError, match="there is no setting 'nms_thresh'; did you mean mask_thresh"):
         spot.detect(Oracle(8), answer(8), 8.0, **SECONDS, nms_thresh=0.5)
+
+
+@pytest.mark.parametrize("changes", [{"stride": 0}, {"window": 2.5}, {"grid": "square"}, {"temporal_scale": 0},
+                                     {"fps": -1.0}, {"fps": [0]}, {"nms_sigma": 0}, {"top_k": 0}, {"mask_thresh": ()},
+                                     {"class_power": 2**70}], ids=str)
+def test_a_setting_out_of_range_is_refused(changes):
+    (key, _), = changes.items()
+    with pytest.raises(SpotError, match=rf"detect: {key} is .*; it must be "):
+        spot.detect(Oracle(8), answer(8), 8.0, **{**SECONDS, **changes})
+
+
+def test_a_mask_head_of_fixed_size_takes_no_other_number_of_snippets():
+    with pytest.raises(SpotError, match="temporal_scale is 5; the model's mask head was made for 8"):
+        spot.detect(fresh_model(mask_head="fixed"), answer(8, classes=5), 8.0, **SECONDS, temporal_scale=5)
+
+
+def test_outputs_that_are_not_finite_are_no_empty_result():
+    net = fresh_model()
+    with torch.no_grad():
+        net.class_head.bias[0] = torch.inf
+    with pytest.raises(SpotError, match="the model's outputs are not finite"):
+        spot.detect(net, answer(8, classes=5), 8.0, **SECONDS, temporal_scale=8)
 
 
 def test_features_stay_as_they_were():

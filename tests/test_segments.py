@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from cases import cases
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spot.proposals import mask_runs
@@ -83,7 +84,7 @@ def grids(draw):
     return window_grid(length, stride, window, fps, draw(st.none() | st.floats(0.9, 1.3).map(reach.__mul__)))
 
 
-@settings(deadline=None, max_examples=200)
+@cases(200)
 @given(grids(), st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_seconds_to_positions_and_back(grid, shares):
     """Time and position tell the same, to a thousandth of a snippet, wherever the features reach."""
@@ -103,7 +104,7 @@ def there_and_back(grid, start, end):
     return segment_sec, grid.to_sec(torch.stack([starts, ends], -1)[0, found, 0].double().numpy())
 
 
-@settings(deadline=None, max_examples=200)
+@cases(200)
 @given(grids(), st.floats(0, 1), st.floats(0, 1))
 def test_round_trip_loses_at_most_half_a_snippet(grid, place, size):
     """Segments of at least one snippet, both grids: every snippet of the segment gives it back, both ends within half
@@ -122,7 +123,7 @@ def test_round_trip_loses_at_most_half_a_snippet(grid, place, size):
         assert np.abs(found_sec - segment_sec).max() <= 0.501 * grid.snippet_sec
 
 
-@settings(deadline=None, max_examples=100)
+@cases(100)
 @given(grids(), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_a_shorter_segment_lands_on_its_nearest_snippet(grid, place, length):
     """A segment shorter than a snippet, also one that holds no snippet center: some snippet within one answers."""
@@ -139,7 +140,7 @@ def test_a_shorter_segment_lands_on_its_nearest_snippet(grid, place, length):
     assert np.abs(middle - (start + length / 2)).max() <= 1
 
 
-@settings(deadline=None)
+@cases(100)
 @given(st.integers(1, 3000), st.integers(2, 300))
 def test_windows_cover_everything_and_overlap_by_half(length, num_snippets):
     starts = window_starts(length, num_snippets)
