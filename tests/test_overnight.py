@@ -71,7 +71,7 @@ def unfinished(folder):
 
 
 def train_until(moment, arguments):
-    """Train, and die as by `kill -9` before the `moment`-th step of writing: the bytes of a checkpoint, a flush, a name."""
+    """Train, and die as by `kill -9` before the `moment`-th step of writing: bytes of a checkpoint, flush, name."""
     steps = itertools.count(1)
 
     def deadly(call):
