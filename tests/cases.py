@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, settings
 FUZZ_CASES = int(os.environ.get("FUZZ_CASES", 0))
 
 
-def cases(number):
-    """Draw `number` cases, or FUZZ_CASES where these are more.
+# Nothing depends on the clock or on an earlier run: no deadline, no folder of examples, no health check.
+settings.register_profile("spot", settings.default, deadline=None, database=None, derandomize=not FUZZ_CASES,
+                          print_blob=False, suppress_health_check=list(HealthCheck))
+settings.load_profile("spot")
 
-    Nothing depends on the clock or on an earlier run: no deadline, no folder of examples, no health check.
-    """
-    return settings(max_examples=max(number, FUZZ_CASES), deadline=None, database=None, derandomize=not FUZZ_CASES,
-                    print_blob=False, suppress_health_check=list(HealthCheck))
+
+def cases(number):
+    """Draw `number` cases, or FUZZ_CASES where these are more."""
+    return settings(max_examples=max(number, FUZZ_CASES))

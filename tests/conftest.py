@@ -3,6 +3,7 @@
 import os
 import sys
 
+import cases  # noqa: F401  (its settings hold for every property test)
 import pytest
 
 # Tiny tensors: more threads only wait for each other, badly so beside other work. Torch reads this when it is imported.

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from cases import cases
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spot.annotations import Video
@@ -116,7 +117,7 @@ rows = st.lists(st.tuples(moments, moments, st.sampled_from("ab"), st.integers(1
 
 
 @given(rows)
-@settings(max_examples=100, deadline=None)
+@cases(100)
 def test_kept_segments_do_not_overlap_and_left_out_ones_do(found):
     """Against the definition: what is kept shares no time within its class, what is not shares it with a better one."""
     segments, scores = np.array([row[:2] for row in found], float).reshape(-1, 2), np.array([row[3] for row in found])
@@ -128,7 +129,7 @@ def test_kept_segments_do_not_overlap_and_left_out_ones_do(found):
 
 
 @given(st.lists(rows, min_size=1, max_size=3), st.lists(rows, min_size=1, max_size=3))
-@settings(max_examples=100, deadline=None)
+@cases(100)
 def test_segmental_f1_agrees_with_the_plain_loop(truth, found):
     """Temporal segmentation's loop: in order of time, an action is right if its best segment is near and still free."""
     truth = {f"v{index}": entries for index, entries in enumerate([*truth, [(0, 1, "a", 1)]])}
