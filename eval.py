@@ -8,6 +8,8 @@ Add --report DIR for pictures and report.html. No torch needed.
 """
 
 import argparse
+import itertools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,10 @@ import numpy as np
 from spot.annotations import matching_files, read_annotations, read_video_ids
 from spot.command_line import Parser, command, parse, run, whole_number
 from spot.config import load_config, plain
-from spot.evaluation import PROTOCOLS, THUMOS_VARIANTS, evaluate_detections, parse_thresholds, threshold_key
+from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.files import SpotError, expand_home, write_json
+from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
+from spot.scenes import THUMOS_VARIANTS
 
 DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder, or a detections file in one"
@@ -45,7 +49,7 @@ class Job:
 
 def main(argv=None):
     """Read, evaluate, print, then write: a mistake in any input leaves nothing half-written."""
-    arguments = parse(make_parser(), argv, RUN_MEANS)
+    arguments = parse(make_parser(), with_duplicate_rule(sys.argv[1:] if argv is None else argv), RUN_MEANS)
     job = job_from_files(arguments) if arguments.ground_truth else job_from_config(arguments)
     videos = read_annotations(job.ground_truth, info_path=job.info_path)
     if arguments.compare:
@@ -91,7 +95,9 @@ def make_parser():
     parser.add_argument("--thumos-variant", type=int, choices=sorted(THUMOS_VARIANTS),
                         help="THUMOS14 test without the videos that AFSD / G-TAD (210), OpenTAD (211) or "
                              "ActionFormer (212) leave out")
-    parser.add_argument("--drop-duplicates", action="store_true", help="count a repeated segment once, as OpenTAD does")
+    parser.add_argument("--drop-duplicates", nargs="?", const="opentad", choices=DUPLICATE_RULES, metavar="RULE",
+                        help="count a repeated segment once; RULE: opentad (also drops empty segments; the default), "
+                             "actionformer (also drops those under 1e-3 s), repeats (drops nothing else)")
     parser.add_argument("--lenient", action="store_true", help="drop and count broken detections")
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class")
     parser.add_argument("--recall", action="store_true", help="print AR@AN, its AUC, and recall at top-1x and top-5x")
@@ -105,6 +111,15 @@ def make_parser():
                         help="a class of the report's precision-recall picture; repeat it for more")
     parser.add_argument("--output", metavar="FILE", help="write metrics.json there")
     return parser
+
+
+def with_duplicate_rule(argv):
+    """The arguments with the default rule written out behind a bare --drop-duplicates that a run folder or key=value
+    follows, which argparse would take for the rule."""
+    following = dict(itertools.pairwise(argv)).get("--drop-duplicates", "")
+    if following.isalnum() and not Path(following).exists():
+        return argv
+    return ["--drop-duplicates=opentad" if word == "--drop-duplicates" else word for word in argv]
 
 
 # --- what to evaluate -------------------------------------------------------------------------------------------------
@@ -244,7 +259,11 @@ def metrics_of(result, subset, unlabeled):
         "unknown_labels": result.unknown_labels,
         "num_toggled_ids": result.num_toggled_ids,
         "num_dropped_predictions": result.predictions.num_dropped,
+        "drop_duplicates": result.drop_duplicates,
         "num_dropped_duplicate_segments": result.num_duplicates_dropped,
+        "num_dropped_short_segments": result.num_short_dropped,
+        "num_tied_predictions": result.num_tied,
+        "num_deciding_ties": result.num_deciding_ties,
         "classes_without_labels": unlabeled,
     }
 
@@ -288,8 +307,12 @@ def notes_of(result, job, arguments, unlabeled):
                f"segment in the subset are left out: {shortened(sorted(result.unknown_labels))}")
     if result.predictions.num_dropped:
         yield f"{result.predictions.num_dropped:,} broken detections dropped"
-    if result.num_duplicates_dropped:
-        yield f"{result.num_duplicates_dropped:,} duplicate segments dropped"
+    if result.drop_duplicates:
+        yield (f"{result.num_duplicates_dropped:,} duplicate segments and {result.num_short_dropped:,} too short ones "
+               f"dropped, by the rule of {result.drop_duplicates}")
+    if result.num_deciding_ties:
+        yield (f"{result.num_deciding_ties:,} detections have the score of others of their class, right and wrong, "
+               f"{TIE_RULES[result.protocol]}")
     if unlabeled is not None:
         yield (f"classes without a labeled training video: {len(unlabeled):,}"
                + (f" ({shortened(unlabeled)})" if unlabeled else ""))

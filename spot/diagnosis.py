@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import trange
 
 from spot.average_precision import average_precision, best_from_here, hits_of
-from spot.evaluation import ACTIVITYNET_TIOU, score_scene
+from spot.evaluation import ACTIVITYNET_TIOU
 from spot.matching import class_pairs, overlapping_pairs
+from spot.protocols import score_scene
 
 ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
 BACKGROUND_TIOU = 0.1  # below it a detection touches no action
@@ -62,7 +63,7 @@ def average_recall(scene, thresholds=ACTIVITYNET_TIOU, most=100):
     part = number / most * (most * num_videos / used.sum())
     allowed = np.minimum((used[:, None] * part).astype(int), used[:, None])  # (videos, most)
 
-    rank = rank_in_group(scene.video, scene.scores, scene.entry)
+    rank = rank_in_group(scene.video, scene.scores, scene.segments_sec)
     detection, segment, tiou = overlapping_pairs(scene.video, scene.segments_sec, scene.gt_video, scene.gt_sec,
                                                  min(thresholds))
     recall = np.empty((len(thresholds), most))
@@ -84,7 +85,7 @@ def recall_at_top(result, times=(1, 5)):
     scene = result.scene
     group = scene.video * len(scene.classes) + scene.label
     gt_group = scene.gt_video * len(scene.classes) + scene.gt_class
-    rank = rank_in_group(group, scene.scores, scene.entry)
+    rank = rank_in_group(group, scene.scores)
     detection, segment, tiou = class_pairs(scene, result.tiou_thresholds.min())
     segments_in_group = np.bincount(gt_group)[gt_group[segment]]
     recall = np.empty((len(times), len(result.tiou_thresholds)))
@@ -97,12 +98,13 @@ def recall_at_top(result, times=(1, 5)):
     return recall
 
 
-def rank_in_group(group, scores, entry):
-    """(P,) place of each detection in its group by descending score, from 0; ties in file order.
+def rank_in_group(group, scores, segments_sec=None):
+    """(P,) place of each detection in its group by descending score, from 0; ties in the order of their index.
 
-    group: (P,) ints; scores: (P,); entry: (P,) place in the file
+    group: (P,) ints; scores: (P,); segments_sec: (P, 2), for ties across classes, which go by start and end before that
     """
-    order = np.lexsort((entry, -scores, group))
+    times_sec = () if segments_sec is None else (segments_sec[:, 1], segments_sec[:, 0])
+    order = np.lexsort((*times_sec, -scores, group))
     in_order = group[order]
     rank = np.empty(len(group), int)
     rank[order] = np.arange(len(group)) - np.searchsorted(in_order, in_order)
@@ -118,7 +120,7 @@ def video_scores(result):
     index = np.searchsorted(present, group)
     index[index == len(present)] = 0
     inside = np.flatnonzero(present[index] == group)
-    order = inside[np.lexsort((scene.entry[inside], -scene.scores[inside], index[inside]))]
+    order = inside[np.lexsort((-scene.scores[inside], index[inside]))]
     ap = average_precision(result.matches[:, order] >= 0, result.counted[:, order], index[order], np.bincount(gt_index),
                            interpolated=result.protocol != "thumos14").mean(axis=1)
     video = present // num_classes

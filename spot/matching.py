@@ -5,18 +5,40 @@ import numpy as np
 PAIRS_AT_ONCE = 4_000_000  # bounds the memory of one step of `overlapping_pairs` to some 300 MB
 
 
-def class_pairs(scene, min_tiou):
+def tiou_by_lengths(segments_sec, gt_sec):
+    """tIoU (M,) of segments (M, 2) and (M, 2), one by one, over the sum of their lengths less what they share.
+
+    In the order of operations of the ActivityNet kit and its followers; 0 where both are empty.
+    """
+    intersection = _intersection(segments_sec, gt_sec)
+    union = (segments_sec[:, 1] - segments_sec[:, 0]) + (gt_sec[:, 1] - gt_sec[:, 0]) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def tiou_by_span(segments_sec, gt_sec):
+    """The same over last end less first start, as the THUMOS14 toolkit has it: equal but for the last digit."""
+    intersection = _intersection(segments_sec, gt_sec)
+    span = np.maximum(segments_sec[:, 1], gt_sec[:, 1]) - np.minimum(segments_sec[:, 0], gt_sec[:, 0])
+    return np.divide(intersection, span, out=np.zeros_like(intersection), where=span > 0)
+
+
+def _intersection(segments_sec, gt_sec):
+    ends_sec, starts_sec = np.minimum(segments_sec[:, 1], gt_sec[:, 1]), np.maximum(segments_sec[:, 0], gt_sec[:, 0])
+    return (ends_sec - starts_sec).clip(min=0)
+
+
+def class_pairs(scene, min_tiou, tiou=tiou_by_lengths):
     """`overlapping_pairs` of detections and segments of the same video and class."""
     num_classes = len(scene.classes)
     return overlapping_pairs(scene.video * num_classes + scene.label, scene.segments_sec,
-                             scene.gt_video * num_classes + scene.gt_class, scene.gt_sec, min_tiou)
+                             scene.gt_video * num_classes + scene.gt_class, scene.gt_sec, min_tiou, tiou)
 
 
-def overlapping_pairs(group, segments_sec, gt_group, gt_sec, min_tiou):
+def overlapping_pairs(group, segments_sec, gt_group, gt_sec, min_tiou, tiou=tiou_by_lengths):
     """Every pair of a detection and a segment of one group that overlap by at least `min_tiou` > 0.
 
-    group: (P,), gt_group: (N,) integers; segments_sec: (P, 2), gt_sec: (N, 2)
-    Returns detection, segment, tIoU: arrays of one length, by detection, then by segment in file order.
+    group: (P,), gt_group: (N,) integers; segments_sec: (P, 2), gt_sec: (N, 2); tiou: how it is rounded
+    Returns detection, segment, tIoU: arrays of one length, by detection, then by segment.
     """
     gt_order = np.argsort(gt_group, kind="stable")
     first = np.searchsorted(gt_group, group, "left", gt_order)
@@ -28,32 +50,25 @@ def overlapping_pairs(group, segments_sec, gt_group, gt_sec, min_tiou):
         start_of_run = np.cumsum(count[part]) - count[part]
         within_run = np.arange(len(detection)) - np.repeat(start_of_run, count[part])
         segment = gt_order[np.repeat(first[part], count[part]) + within_run]
-        tiou = paired_tiou(segments_sec[detection], gt_sec[segment])
-        near = tiou >= min_tiou
-        pieces.append((detection[near], segment[near], tiou[near]))
+        overlap = tiou(segments_sec[detection], gt_sec[segment])
+        near = overlap >= min_tiou
+        pieces.append((detection[near], segment[near], overlap[near]))
     return tuple(np.concatenate(column) for column in zip(*pieces, strict=True))
 
 
-def paired_tiou(segments_sec, gt_sec):
-    """tIoU (M,) of segments (M, 2) and (M, 2), one by one, in the kits' order of operations; 0 where both are empty."""
-    intersection = np.minimum(segments_sec[:, 1], gt_sec[:, 1]) - np.maximum(segments_sec[:, 0], gt_sec[:, 0])
-    intersection = intersection.clip(min=0)
-    union = (segments_sec[:, 1] - segments_sec[:, 0]) + (gt_sec[:, 1] - gt_sec[:, 0]) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-
-
-def match(chooser, target, tiou, thresholds, num_choosers, num_targets):
+def match(chooser, target, tiou, thresholds, num_choosers, num_targets, target_rank=None):
     """Choosers, in the order of their index, take the free target of highest tIoU >= threshold each.
 
-    chooser, target, tiou: (M,) the pairs that may match; a tie of tIoU goes to the lower target
+    chooser, target, tiou: (M,) the pairs that may match
     thresholds: (R,); num_choosers, num_targets: how many there are, also without a pair
+    target_rank: (num_targets,) a tie of tIoU goes to the lower one, None: to the lower target
     Returns (R, num_choosers) the target taken at each threshold, -1 none.
 
     All groups run at once. Every target prefers the chooser that comes first, so taking turns gives the one stable
     matching, and that can be found by proposals (Gale and Shapley 1962): everyone asks for the best target left on
     their list, a target keeps the first in order, the others go on to their next.
     """
-    by_preference = np.lexsort((target, -tiou, chooser))
+    by_preference = np.lexsort((target if target_rank is None else target_rank[target], -tiou, chooser))
     chooser, target, tiou = chooser[by_preference], target[by_preference], tiou[by_preference]
     matches = np.empty((len(thresholds), num_choosers), np.int32)  # the largest array of an evaluation
     for row, threshold in enumerate(thresholds):

@@ -119,7 +119,7 @@ def actions_in(scene):
 def _only(scene, kept):
     """The scene with only the detections `kept`, indices or a mask."""
     return replace(scene, **{name: getattr(scene, name)[kept]
-                             for name in ("video", "label", "segments_sec", "scores", "entry")})
+                             for name in ("video", "label", "segments_sec", "scores", "tied")})
 
 
 def right_actions(scene, tiou):

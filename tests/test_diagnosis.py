@@ -203,9 +203,12 @@ def test_average_recall_of_one_perfect_proposal_per_video():
 
 
 def plain_average_recall(truth, found, most):
-    """The official kit's recipe (eval_proposal of the ActivityNet challenge), loop by loop. {video: [...]} both."""
+    """The official kit's recipe (eval_proposal of the ActivityNet challenge), loop by loop. {video: [...]} both.
+
+    Its sort is unstable: here, ties go by start, then by end.
+    """
     videos = [name for name, segments in truth.items() if segments]
-    found = {name: sorted(found.get(name, []), key=lambda proposal: -proposal[1]) for name in videos}
+    found = {name: sorted(found.get(name, []), key=lambda proposal: (-proposal[1], *proposal[0])) for name in videos}
     available = sum(map(len, found.values()))
     if not available:
         return np.zeros((10, most))

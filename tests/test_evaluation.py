@@ -13,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import main as eval_main
+from eval import make_parser, with_duplicate_rule
 from spot.annotations import Video, read_annotations
 from spot.average_precision import best_from_here
-from spot.evaluation import build_scene, evaluate_detections, read_predictions, score_scene, threshold_key
+from spot.diagnosis import average_recall, recall_at_top
+from spot.evaluation import evaluate_detections, read_predictions, threshold_key
 from spot.files import SpotError
 from spot.matching import match
+from spot.protocols import score_scene
+from spot.scenes import build_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -86,18 +90,45 @@ def test_detection_falls_back_to_its_second_best_segment():
     assert result.matches.tolist() == [[0, 1], [0, -1]]
 
 
-def test_equal_scores_are_taken_in_file_order():
-    """Wrong before right: 1/2. Right before wrong: 1. Both files hold the same two detections of score .5."""
-    truth = [video("a", (0, 1, "run"))]
-    assert evaluate(truth, detections(a=[(5, 6, "run", 0.5), (0, 1, "run", 0.5)])).average_mAP == 0.5
-    assert evaluate(truth, detections(a=[(0, 1, "run", 0.5), (5, 6, "run", 0.5)])).average_mAP == 1
+def test_equal_scores_go_by_video_then_start_then_end():
+    """Wrong before right: 1/2, right before wrong: 1, in either order of the list.
+
+    [0, 1] is right. [5, 6] and [0, 9] start or end after it, [-1, 0] starts before it.
+    """
+    truth = [video("b", (0, 1, "run"))]
+    right = (0, 1, "run", 0.5)
+    for wrong, expected in (((5, 6, "run", 0.5), 1), ((0, 9, "run", 0.5), 1), ((-1, 0, "run", 0.5), 0.5)):
+        assert {evaluate(truth, detections(b=order)).average_mAP for order in ([wrong, right], [right, wrong])} == {
+            expected}
+    for other, expected in (("a", 0.5), ("c", 1)):
+        for names in (("b", other), (other, "b")):
+            assert evaluate(truth, detections(**{key: [right] for key in names})).average_mAP == expected
+
+
+def test_thumos14_equal_scores_go_by_video_then_place_in_its_list():
+    """As above, but within the video the list decides; the order of the videos in the file never does."""
+    truth = [video("b", (0, 1, "run"))]
+    right, wrong = (0, 1, "run", 0.5), (5, 6, "run", 0.5)
+    assert evaluate(truth, detections(b=[wrong, right]), protocol="thumos14").average_mAP == 0.5
+    assert evaluate(truth, detections(b=[right, wrong]), protocol="thumos14").average_mAP == 1
+    for other, expected in (("a", 0.5), ("c", 1)):
+        for names in (("b", other), (other, "b")):
+            result = evaluate(truth, detections(**{key: [right] for key in names}), protocol="thumos14")
+            assert result.average_mAP == expected
+            assert (result.num_tied, result.num_deciding_ties) == (2, 2)
+
+
+def test_ties_among_wrong_detections_decide_nothing():
+    result = evaluate([video("a", (0, 1, "run"))],
+                      detections(a=[(0, 1, "run", 0.9), (5, 6, "run", 0.5), (6, 7, "run", 0.5)]))
+    assert (result.num_tied, result.num_deciding_ties) == (2, 0)
 
 
 def test_equal_tiou_takes_the_earlier_segment():
-    """[1, 3] has tIoU 1/3 with both; it takes the first, so the detection [0, 2] finds nothing left: AP = 1/2."""
-    truth = [video("a", (0, 2, "run"), (2, 4, "run"))]
-    result = evaluate(truth, detections(a=[(1, 3, "run", 0.9), (0, 2, "run", 0.8)]), (0.3,))
-    assert result.matches.tolist() == [[0, -1]] and result.average_mAP == 0.5
+    """[1, 3] has tIoU 1/3 with both; it takes the one that starts first, so [0, 2] finds nothing left: AP = 1/2."""
+    for first, segments in enumerate((((0, 2, "run"), (2, 4, "run")), ((2, 4, "run"), (0, 2, "run")))):
+        result = evaluate([video("a", *segments)], detections(a=[(1, 3, "run", 0.9), (0, 2, "run", 0.8)]), (0.3,))
+        assert result.matches.tolist() == [[first, -1]] and result.average_mAP == 0.5
 
 
 def test_duplicate_segments_count_unless_dropped():
@@ -105,13 +136,27 @@ def test_duplicate_segments_count_unless_dropped():
     truth = [video("a", (0, 1, "run"), (0.0005, 1, "run"))]
     predictions = detections(a=[(0, 1, "run", 1)])
     assert evaluate(truth, predictions).average_mAP == 0.5
-    dropped = evaluate(truth, predictions, drop_duplicates=True)
-    assert dropped.average_mAP == 1 and dropped.num_duplicates_dropped == 1 and dropped.num_segments == 1
+    for rule in (True, "opentad", "actionformer", "repeats"):
+        dropped = evaluate(truth, predictions, drop_duplicates=rule)
+        assert dropped.average_mAP == 1 and dropped.num_duplicates_dropped == 1 and dropped.num_segments == 1
+
+
+@pytest.mark.parametrize(("rule", "short", "left"), [("opentad", 2, 4), ("actionformer", 3, 3), ("repeats", 0, 5)])
+def test_each_kit_drops_its_short_segments(rule, short, left):
+    """Of no length, of a negative one, of half a millisecond and of one millisecond (in floats a little more).
+
+    `repeats` drops the half millisecond, which lies within a millisecond of the segment of no length.
+    """
+    truth = [video("a", (3, 3, "run"), (5, 4, "run"), (3, 3.0005, "run"), (0, 0.001, "run"), (6, 8, "run"),
+                   (7, 9, "run"))]
+    result = evaluate(truth, detections(), drop_duplicates=rule)
+    assert (result.num_short_dropped, result.num_segments, result.drop_duplicates) == (short, left, rule)
+    assert result.num_duplicates_dropped == 6 - short - left
 
 
 def test_segments_two_milliseconds_apart_are_no_duplicates():
     truth = [video("a", (0, 1, "run"), (0.002, 1, "run"), (0, 1, "jump"))]
-    assert evaluate(truth, detections(), drop_duplicates=True).num_duplicates_dropped == 0
+    assert evaluate(truth, detections(), drop_duplicates="repeats").num_duplicates_dropped == 0
 
 
 def test_multi_label_segments_count_for_both_classes():
@@ -245,26 +290,30 @@ def test_blocked_videos_are_left_out_with_their_detections():
 # --- a plain reference ------------------------------------------------------------------------------------------------
 
 
-def plain_tiou(a, b):
+def plain_tiou(a, b, by_span=False):
     shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-    union = (a[1] - a[0]) + (b[1] - b[0]) - shared
+    union = max(a[1], b[1]) - min(a[0], b[0]) if by_span else (a[1] - a[0]) + (b[1] - b[0]) - shared
     return shared / union if union > 0 else 0.0
 
 
 def plain_average_precision(num_segments, rights, interpolated):
     """AP of one class from its detections in order, each right or not."""
     precisions = [sum(rights[:rank]) / rank for rank in range(1, len(rights) + 1)]
-    return sum(max(precisions[index:]) if interpolated else precisions[index]
-               for index, right in enumerate(rights) if right) / num_segments
+    total = 0.0
+    for index, right in enumerate(rights):  # no sum(): from Python 3.12 on it rounds otherwise
+        if right:
+            total += max(precisions[index:]) if interpolated else precisions[index]
+    return total / num_segments
 
 
 def plain_activitynet(truth, found, threshold):
-    """Best score first, each detection takes the free segment of highest tIoU."""
+    """Best score first, each detection takes the free segment of highest tIoU; ties by name, start and end."""
+    truth = sorted(truth)
     free, rights = set(range(len(truth))), []
-    for name, segment, _ in sorted(found, key=lambda detection: -detection[2]):  # sorted() keeps ties in order
+    for name, segment, _, _ in sorted(found, key=lambda one: (-one[2], one[0], *one[1])):
         best, best_tiou = None, threshold
         for index, (other, other_segment) in enumerate(truth):
-            tiou = plain_tiou(other_segment, segment)
+            tiou = plain_tiou(segment, other_segment)
             if index in free and other == name and (tiou > best_tiou or (best is None and tiou == threshold)):
                 best, best_tiou = index, tiou
         free.discard(best)
@@ -273,18 +322,19 @@ def plain_activitynet(truth, found, threshold):
 
 
 def plain_thumos14(truth, found, ambiguous, threshold):
-    """Every segment, in file order, takes the free detection of highest tIoU; leftovers on Ambiguous are dropped."""
-    found = sorted(found, key=lambda detection: -detection[2])
+    """Every segment, in the order of its list, takes the free detection of highest tIoU; leftovers on Ambiguous are
+    dropped. Ties by name and place in the list."""
+    found = sorted(found, key=lambda one: (-one[2], one[0], one[3]))
     taken, rights = set(), []
     for name, segment in truth:
         best, best_tiou = None, threshold
-        for index, (other, other_segment, _) in enumerate(found):
-            tiou = plain_tiou(segment, other_segment)
+        for index, (other, other_segment, _, _) in enumerate(found):
+            tiou = plain_tiou(segment, other_segment, by_span=True)
             if index not in taken and other == name and tiou > best_tiou:
                 best, best_tiou = index, tiou
         taken.add(best)
-    for index, (name, segment, _) in enumerate(found):
-        blurred = any(name == other and plain_tiou(segment, unclear) > 0 for other, unclear in ambiguous)
+    for index, (name, segment, _, _) in enumerate(found):
+        blurred = any(name == other and plain_tiou(segment, unclear, True) > 0 for other, unclear in ambiguous)
         if index in taken or not blurred:
             rights.append(index in taken)
     return plain_average_precision(len(truth), rights, interpolated=False)
@@ -303,33 +353,68 @@ def decoded(code, second, names):
 THRESHOLDS = np.array([0.1, 1 / 3, 0.5, 1.0])
 
 
-@cases(2000)
+@cases(1000)
 @given(st.lists(codes, min_size=1, max_size=10), st.lists(codes, max_size=14), st.lists(codes, max_size=2),
-       st.sampled_from([1, 0.1, 1 / 3, 7.77]))
-def test_fast_equals_plain_reference(truth_codes, found_codes, ambiguous_codes, second):
+       st.sampled_from([1, 0.1, 1 / 3, 7.77]), st.permutations("ab"), st.permutations("abc"))
+def test_fast_equals_plain_reference_to_the_last_bit(truth_codes, found_codes, ambiguous_codes, second, truth_keys,
+                                                     found_keys):
     """Whole seconds and few scores make ties, duplicates and overlaps equal to a threshold common.
 
-    Ground truth is in videos a and b, detections in c too.
+    Ground truth is in videos a and b, detections in c too; the videos stand in the files in any order.
     """
     truth = [decoded(code, second, "aab")[:3] for code in truth_codes]
-    found = [decoded(code, second, "abc") for code in found_codes]
+    found = [(*decoded(code, second, "abc"), place) for place, code in enumerate(found_codes)]
     ambiguous = [decoded(code, second, "aab")[:2] for code in ambiguous_codes]
     videos = [video(name, *((*segment, label) for other, segment, label in truth if other == name),
-                    ambiguous=[segment for other, segment in ambiguous if other == name]) for name in "ab"]
+                    ambiguous=[segment for other, segment in ambiguous if other == name]) for name in truth_keys]
     predictions = {"results": {name: [{"segment": list(segment), "label": label, "score": score}
-                                      for other, segment, label, score in found if other == name] for name in "abc"}}
-    in_file_order = [detection for name in "abc" for detection in found if detection[0] == name]
+                                      for other, segment, label, score, _ in found if other == name]
+                               for name in found_keys}}
     plain = {"activitynet": lambda t, f, threshold: plain_activitynet(t, f, threshold),
              "thumos14": lambda t, f, threshold: plain_thumos14(t, f, ambiguous, threshold)}
-    scene, _ = build_scene(videos, read_predictions(predictions))
     for protocol, reference in plain.items():
+        scene, _ = build_scene(videos, read_predictions(predictions), protocol=protocol)
         ap, _, _ = score_scene(scene, THRESHOLDS, protocol)
         for row, label in zip(ap, scene.classes, strict=True):
-            of_class = [(name, segment) for name in "ab" for other, segment, other_label in truth
-                        if other == name and other_label == label]
-            found_class = [(name, segment, score) for name, segment, other, score in in_file_order if other == label]
-            expected = [reference(of_class, found_class, threshold) for threshold in THRESHOLDS]
-            np.testing.assert_allclose(row, expected, atol=1e-9, rtol=0)
+            of_class = [(name, segment) for name, segment, other in truth if other == label]
+            found_class = [(name, segment, score, place) for name, segment, other, score, place in found
+                           if other == label]
+            assert row.tolist() == [reference(of_class, found_class, threshold) for threshold in THRESHOLDS]
+
+
+@cases(100)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["activitynet", "thumos14"]))
+def test_no_key_order_changes_any_number(seed, protocol):
+    """Fifteen videos, three scores: most detections tie. activitynet does not ask for the order of the lists either."""
+    generator = np.random.default_rng(seed)
+    names = [f"v{number}" for number in range(15)]
+    drawn = generator.integers(0, [15, 20, 6, 2, 3], (80, 5))
+    segments = [(names[v], (s, s + 1 + n), "xy"[k], (0.2, 0.5, 0.8)[p]) for v, s, n, k, p in drawn.tolist()]
+    truth, found = segments[:30], segments[30:]
+
+    def evaluated(truth_keys, found_keys, found):
+        videos = [video(name, *((*segment, label) for other, segment, label, _ in truth if other == name))
+                  for name in truth_keys]
+        lists = {name: [(*segment, label, score) for other, segment, label, score in found if other == name]
+                 for name in found_keys}
+        return evaluate(videos, detections(**lists), THRESHOLDS, protocol=protocol)
+
+    first = evaluated(names, names, found)
+    shuffled = found if protocol == "thumos14" else [found[index] for index in generator.permutation(len(found))]
+    other = evaluated(generator.permutation(names).tolist(), generator.permutation(names).tolist(), shuffled)
+    assert np.array_equal(first.ap, other.ap) and np.array_equal(first.whole_video_mAP, other.whole_video_mAP)
+    assert (first.num_tied, first.num_deciding_ties) == (other.num_tied, other.num_deciding_ties)
+    assert np.array_equal(average_recall(first.scene).recall, average_recall(other.scene).recall)
+    assert np.array_equal(recall_at_top(first), recall_at_top(other))
+
+
+def test_an_exact_threshold_rounds_as_in_each_kit():
+    """On a grid of 0.1 s: 0.2 of 0.5 s. Over the sum of lengths less the overlap that is 0.4000000000000001, over the
+    span 0.4, which is not more than 0.4; numpy.linspace(0.3, 0.7, 5) holds 0.39999999999999997 for that."""
+    truth, found = [video("a", (0, 0.4, "run"))], detections(a=[(0.2, 0.5, "run", 1)])
+    assert plain_tiou((0, 0.4), (0.2, 0.5)) > 0.4 == plain_tiou((0, 0.4), (0.2, 0.5), by_span=True)
+    assert evaluate(truth, found, np.linspace(0.3, 0.7, 5), protocol="thumos14").mAP.tolist() == [1, 0, 0, 0, 0]
+    assert evaluate(truth, found, np.linspace(0.3, 0.7, 5)).mAP.tolist() == [1, 1, 0, 0, 0]
 
 
 @cases(300)
@@ -381,6 +466,22 @@ def test_autoloc_detections_score_as_published():
     published = [0.467, 0.417, 0.358, 0.290, 0.212, 0.134, 0.058, 0.016, 0.002]
     assert result.mAP.round(3).tolist() == published
     assert result.num_unknown_videos == 3 and result.whole_video_average_mAP is None
+
+
+@pytest.mark.parametrize("tiou", ["0.3", "0.5"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_scnn_detections_score_as_published(tiou, shuffled):
+    """S-CNN (Shou et al., CVPR 2016) on THUMOS14, made with the toolkit; a quarter of its detections tie."""
+    folder = shared("scnn_thumos14")
+    published = json.loads((folder / "published.json").read_text())[tiou]
+    results = json.loads((folder / f"predictions_{tiou}.json").read_text())["results"]
+    if shuffled:
+        keys = np.random.default_rng(0).permutation(list(results))
+        results = {str(key): results[key] for key in keys}
+    result = evaluate_detections(shared("thumos14/test_Annotation.csv"), {"results": results}, "test", (float(tiou),),
+                                 protocol="thumos14")
+    assert result.average_mAP == pytest.approx(published["mAP"], abs=1e-12) and result.num_deciding_ties > 100
+    assert dict(zip(result.classes, result.ap[:, 0], strict=True)) == pytest.approx(published["AP"], abs=1e-12)
 
 
 def test_whole_video_baseline_of_the_published_classifier():
@@ -558,7 +659,18 @@ def test_script_without_output_writes_nothing(files):
     assert done.returncode == 0 and sorted(path.name for path in files.iterdir()) == before
 
 
+@pytest.mark.parametrize(("given", "read"), [
+    (["--drop-duplicates"], "opentad"), (["--drop-duplicates", "--report", "x"], "opentad"), ([], None),
+    (["--drop-duplicates", "testing.tiou=0.5"], "opentad"), (["--drop-duplicates", "actionformer"], "actionformer"),
+    (["--drop-duplicates=repeats", "a.b=1"], "repeats"), (["--drop-duplicates", "tests", "a.b=1"], "opentad"),
+])
+def test_a_bare_drop_duplicates_is_the_rule_of_opentad(given, read):
+    """Whatever follows it: another flag, an override, a run folder."""
+    assert make_parser().parse_known_args(with_duplicate_rule(given))[0].drop_duplicates == read
+
+
 @pytest.mark.parametrize(("arguments", "words"), [
+    (["--drop-duplicates", "opentat"], "opentat"),
     (["--tiou", "high"], "FIRST:LAST:COUNT"), (["--subset", "nope"], "nope"), (["--bogus"], "--bogus"),
     (["a.b=1"], "no effect"), (["--thumos-variant", "213"], "213"), (["--protocol", "coco"], "coco"),
     (["--bootstrap", "-5"], "--bootstrap: must be a whole number from 0 to"), (["--bootstrap", "many"], "got 'many'"),
