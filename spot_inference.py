@@ -7,7 +7,8 @@
 `checkpoint=` takes a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json for every video of `dataset.eval_subset`, and with --plot a picture of a few of them,
 which `eval.py --report` shows; with `features=`, which needs no annotation, `output_path`/own/detections.json and .csv
-for every video there, and with --plot a picture of each.
+for every video there, and with --plot a picture of each. Beside them actions.csv: of the detections those whose score
+is `testing.action_threshold` or more, without overlaps of one class, in order of time.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
@@ -29,11 +30,20 @@ from spot.annotations import check_video_id, match_name, read_class_file, read_v
 from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
-from spot.config import data_values, decoding_values, grid_values, load_config, plain, refuse_own_video_keys
+from spot.config import (
+    data_values,
+    decoding_values,
+    grid_values,
+    load_config,
+    plain,
+    refuse_own_video_keys,
+    scoring_values,
+)
 from spot.datasets import GridSettings, choose_device, choose_precision, open_data, videos_of_subset, with_features
 from spot.features import FeatureSource
-from spot.files import SpotError, atomic_path, locked, remove_unfinished, streamed_results
+from spot.files import SpotError, atomic_path, locked, read_json, remove_unfinished, streamed_results
 from spot.losses import class_probabilities, foreground
+from spot.operating_point import actions_of
 from spot.proposals import detect, run_windows, stack_windows, to_results
 from spot.segments import window_starts
 
@@ -100,8 +110,10 @@ def infer(config, plot=False):
             picture.unlink()
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
-        write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
-                         {**facts_of(config), "missing_features": missing}, [keep])
+        action = action_threshold(config)
+        with actions_table(folder.actions, action) as add_actions:
+            write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
+                             {**facts_of(config, action), "missing_features": missing}, [keep, add_actions])
         if plot:
             videos_to_draw = [(video.name, known, kept[video.name], (video.segments_sec, video.labels))
                               for video, known in shown]
@@ -162,10 +174,34 @@ def exhaust(found):
     collections.deque(found, 0)
 
 
-def facts_of(config):
-    """What a detections.json says beside its results; it names the class source."""
+def facts_of(config, action):
+    """What a detections.json says beside its results: the class source, and `action_threshold`, None or known."""
     scores = config.testing.class_scores
-    return {"version": "SPOT", "external_data": {"class_scores": None if scores == "none" else scores}}
+    return {"version": "SPOT", "external_data": {"class_scores": None if scores == "none" else scores},
+            "action_threshold": action}
+
+
+def action_threshold(config):
+    """From which score on a detection is an action: {"threshold", "per_class", "chosen_on"}; None where nobody knows.
+
+    `testing.action_threshold`, or what the end of the training chose, which holds for the scores of its settings alone.
+    """
+    if config.testing.action_threshold is not None:
+        return {"threshold": config.testing.action_threshold, "per_class": {}, "chosen_on": "testing.action_threshold"}
+    run = Path(config.checkpoint or config.output_path)
+    path = RunFolder(run if run.is_dir() else run.parent).action_threshold
+    if not path.is_file():
+        print("no actions.csv: the checkpoint comes without a threshold; give testing.action_threshold=0.3, say")
+        return None
+    chosen, scoring = read_json(path), scoring_values(config)
+    if changed := [key for key in scoring if chosen["scoring"].get(key) != scoring[key]]:
+        print(f"no actions.csv: the threshold in {path} was chosen with another testing.{changed[0]}; give one for the "
+              "scores that the settings make now, such as testing.action_threshold=0.3")
+        return None
+    if chosen["threshold"] is None:
+        print(f"no actions.csv: no detection is right on {chosen['chosen_on']}; give testing.action_threshold=0.3, say")
+        return None
+    return {key: chosen[key] for key in ("threshold", "per_class", "chosen_on")}
 
 
 def write_detections(path, found, total, facts, takers=()):
@@ -215,9 +251,11 @@ def infer_own(config, plot):
     folder = Path(config.output_path) / "own"
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
-        with table_of(folder / "detections.csv") as add_rows:
-            takers = [add_rows, kept.__setitem__] if plot else [add_rows]
-            write_detections(folder / "detections.json", found, len(names), facts_of(config), takers)
+        action = action_threshold(config)
+        with (table_of(folder / "detections.csv") as add_rows,
+              actions_table(folder / "actions.csv", action) as add_actions):
+            takers = [add_rows, add_actions, *([kept.__setitem__] if plot else [])]
+            write_detections(folder / "detections.json", found, len(names), facts_of(config, action), takers)
         print(f"the same as a table: {folder / 'detections.csv'}")
         if plot:
             videos_to_draw = [(name, known, kept[name], None) for name, known in zip(names, times, strict=True)]
@@ -299,6 +337,30 @@ def table_of(path):
     except KeyboardInterrupt:
         path.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def actions_table(path, action):
+    """Yield `add(video, entries)`, which writes the actions among detections into the CSV `path`, in order of time.
+
+    action: what `action_threshold` returns; None: there is no table, and an earlier one, of other detections, goes
+    """
+    if action is None:
+        path.unlink(missing_ok=True)
+        yield lambda video, entries: None
+        return
+    count = 0
+    with table_of(path) as add_rows:
+
+        def add(video, entries):
+            nonlocal count
+            actions = actions_of(entries, action["threshold"])
+            count += len(actions)
+            add_rows(video, actions)
+
+        yield add
+    print(f"{count} actions, those with a score of {action['threshold']:.3g} or more "
+          f"(chosen on {action['chosen_on']}): {path}")
 
 
 def draw_videos(folder, model, grid, source, class_names, videos, batch_size):

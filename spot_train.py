@@ -27,6 +27,7 @@ from spot.config import (
     plain,
     refuse_own_video_keys,
     save_config,
+    scoring_values,
 )
 from spot.data_check import check_data
 from spot.datasets import (
@@ -40,12 +41,14 @@ from spot.datasets import (
     with_features,
 )
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
-from spot.evaluation import evaluate_detections, parse_thresholds
+from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
-from spot.files import SpotError, unwritable
+from spot.files import SpotError, unwritable, write_json
 from spot.model import build_model
+from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
+from spot_inference import Times, detect_all
 
 
 def main(argv=None):
@@ -134,6 +137,7 @@ def train(config):
             folder.refuse_another_run()  # another one may have ended while the features were read
         run_stages(config, folder, trainer, architecture, class_names, labeled_names,
                    lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
+        choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
     print(f"the run is in {folder.path}: python spot_inference.py checkpoint={folder.path}")
     return folder
 
@@ -272,6 +276,43 @@ def holdout_map(model, held_out, source, grid, config):
                for video, rows in zip(held_out, found, strict=True)}
     return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
                                parse_thresholds(plain(config.testing.tiou))).average_mAP
+
+
+def choose_action_threshold(config, folder, teacher, labeled, held_out, source):
+    """Write action_threshold.json: the score from which on detections of this run are taken for actions.
+
+    It is the one of best F1 at the middle tIoU on the held-out videos, and without any on the labeled ones. The model
+    has learned from those, so its scores are higher there than elsewhere: the file and the screen say so.
+    teacher: a model to load best.pt into
+    """
+    videos = held_out or labeled
+    testing = config.testing
+    # An external classifier is one of the evaluation videos, mostly: it does not know these.
+    is_given = testing.action_threshold is not None or testing.class_scores != "none"
+    if is_given or not any(video.labels for video in videos) or not distributed.from_first(folder.best.is_file):
+        return
+    model = checkpoint.load_model(folder.best, next(teacher.parameters()).device) if distributed.is_first() else teacher
+    class_names = model.settings["class_names"]
+    times = [Times(video.duration_sec, video.feature_duration_sec, config.dataset.fps or video.fps) for video in videos]
+    found = dict(detect_all(model, config, class_names, source, [video.name for video in videos], times))
+    if not distributed.is_first():
+        return
+    thresholds = parse_thresholds(plain(testing.tiou))
+    scene = evaluate_detections(videos, {"results": found}, config.dataset.train_subset, thresholds).scene
+    tiou = middle_tiou(thresholds)
+    chosen = choose_thresholds(scene, tiou)
+    where = f"{len(videos)} held-out training videos" if held_out else (
+        f"{len(videos)} labeled training videos, from which the model has learned")
+    quality, _ = measure(scene, chosen, tiou)
+    write_json(folder.action_threshold, {
+        "threshold": chosen.overall, "per_class": chosen.per_class, "chosen_on": where, "tiou": tiou,
+        "quality_there": quality.as_dict(), "scoring": scoring_values(config)})
+    if chosen.overall is None:
+        print(f"no detection is right on {where}, so there is no score from which on detections are actions")
+        return
+    print(f"actions: detections with a score of {chosen.overall:.3g} or more, best F1 at tIoU {threshold_key(tiou)} on "
+          f"{where}: precision {100 * quality.precision:.1f} %, recall {100 * quality.recall:.1f} %"
+          + ("" if held_out else " there; expect less on other videos"))
 
 
 def line(record):

@@ -27,7 +27,8 @@ class RunFolder:
         self.log, self.events = self.path / "log.jsonl", self.path / "tensorboard"
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
-        self.timelines = self.path / "timelines"
+        self.timelines, self.actions = self.path / "timelines", self.path / "actions.csv"
+        self.action_threshold = self.path / "action_threshold.json"
 
     def refuse_another_run(self):
         """SpotError where the folder holds a run already."""
@@ -42,7 +43,8 @@ class RunFolder:
         What a killed run left half-written is removed.
         """
         with locked(self.path / "run.lock", f"output_path {self.path}"):
-            for file in (self.config, self.classes, self.labeled, self.commit, self.log, self.last, self.best):
+            for file in (self.config, self.classes, self.labeled, self.commit, self.log, self.last, self.best,
+                         self.action_threshold):
                 remove_unfinished(file)
             yield
 

@@ -154,6 +154,7 @@ class Testing:
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
     batch_size: int = number(32, 1)
     amp: str = choice("none", "auto", "bf16")  # precision of the model; auto: bf16 where device or processor has it
+    action_threshold: float | None = number(None, 0)  # least score in actions.csv; null: as the training chose
     tiou: Any = "0.5:0.95:10"  # first:last:count of the tIoU thresholds, or a list of them
 
 
@@ -241,6 +242,16 @@ def decoding_values(config):
             "min_score": testing.min_score, "max_detections": testing.max_detections,
             "class_power": testing.class_power, "mask_power": testing.mask_power, "video_power": testing.video_power,
             "fusion": testing.class_scores_fusion}
+
+
+def scoring_values(config):
+    """What the scores of detections depend on beside the model, as JSON can hold it: a threshold holds for these."""
+    testing = config.testing
+    values = {**decoding_values(config), "class_scores": testing.class_scores,
+              "class_scores_top": testing.class_scores_top}
+    limits = ("min_score", "max_detections")  # they only leave out the lowest scores
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+            if key not in limits}
 
 
 def _schema():
