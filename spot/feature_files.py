@@ -1,13 +1,14 @@
-"""One feature file of the field -> its array, and the streams of one video -> (C, T').
+"""One feature file of the field -> its array, or its arrays by video.
 
-Torch is needed, and imported, for `.pt` files only. No file can run code: of a pickle, only its arrays are read.
+Torch is needed, and imported, for the files of torch only. No file can run code: of a pickle, only its arrays are read.
 """
 
 import contextlib
 import csv
-import itertools
+import io
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -15,20 +16,27 @@ import numpy as np
 import pandas as pd
 
 from spot import pickles
-from spot.files import SpotError
+from spot.errors import SpotError
+from spot.streams import join_streams
 
 H5_SUFFIXES = (".h5", ".hdf5")
-# Two streams of one video may end apart (optical flow has one frame less): up to this share of the longer is cut off.
-MAX_LENGTH_DIFFERENCE = 0.05
+FEATURE_KEYS = ("feats", "features")  # what the array of a file with several entries is called
+STREAM_NAMES = {"rgb", "flow", "optical_flow", "audio", "spatial", "temporal"}  # parts of one video, not videos
 # No compression makes more of a byte than deflate's 1032; a dataset that claims more was never written.
 MAX_COMPRESSION = 1032
+TORCH_LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # the number that torch.save wrote first before it wrote zips
+# How files begin that no reader here knows: what they are, and what to do.
+FOREIGN = {b"\x1f\x8b": "a gzip file: unpack it", b"BZh": "a bzip2 file: unpack it",
+           b"\xfd7zXZ": "an xz file: unpack it", b"7z\xbc\xaf": "a 7-Zip archive: unpack it",
+           b"MATLAB": "a MATLAB file: save its features as .npy", b"PAR1": "a Parquet table: save its features as .npy"}
 
 
 def read_feature(path, feat_dim):
-    """Read the features of one video from a .csv, .npy, .npz, .pt, .pkl or .h5 file.
+    """Read the features of one video from a .csv, .npy, .npz, .pt, .pth, .pkl, .h5 or suffix-less file.
 
     The file holds (T', C) or (C, T') floats, told apart by `feat_dim` = C; a square one is taken as (T', C). CSV may
-    have a header. In .npz, .pt, .pkl and .h5 the array is the one called `feats` or `features`, or the only one.
+    have a header. Of several entries (.npz, .h5, a dict in .npy, .pt or .pkl) the array is the one called `feats` or
+    `features`, or the only one.
     Returns (C, T') float32, C-contiguous. Raises SpotError with the file and the values for whatever is not that:
     another shape, no rows, NaN or Inf, whole numbers or text, a cut-off file, a pickle that holds more than arrays.
     """
@@ -58,13 +66,69 @@ def refusing_broken(where):
 
 def load_array(path):
     """The one array of a feature file, as it is stored; SpotError for a file that has none, or is broken."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise SpotError(f"{path}: the suffix is none of {', '.join(READERS)}; convert the features to one of them")
+    with refusing_broken(path), opened(path) as content:
+        return array_in(content)
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Yield what a feature file holds: an array in some form, or a mapping of names to such; see `array_in`.
+
+    SpotError for a file of no format that is read here.
+    """
+    content = open_content(path)
+    with contextlib.closing(content) if hasattr(content, "close") else contextlib.nullcontext():
+        yield content
+
+
+def open_content(path):
+    """As `opened`; an .h5 or .npz file stays open, and has a `close`. SpotError for a file of no format known here."""
     with refusing_broken(path):
         if not path.stat().st_size:
             raise SpotError("the file is empty; copy or make it again")
-        return reader(path)
+        found, suffix = format_of(path), path.suffix.lower()
+        if found is not None and found not in READERS:
+            raise SpotError(f"is {found}")
+        # Whether torch.save or pickle.dump wrote a file, its suffix often does not tell.
+        is_either = {suffix, found} <= {*TORCH_SUFFIXES, *PICKLE_SUFFIXES}
+        wanted = READERS.get(suffix if found is None or (suffix in READERS and not is_either) else found)
+        if wanted is None:
+            raise SpotError(f"the suffix is none of {', '.join(READERS)}; convert the features to one of them")
+        if found is not None and READERS[found] is not wanted:
+            raise SpotError(f"is {TITLES[found]} under the name of {TITLES.get(suffix, f'a {suffix} file')}; rename it")
+        return wanted(path)
+
+
+def is_feature_file(path):
+    """Is a file one of features, by its suffix or, where that is unknown, by how it begins?"""
+    return path.suffix.lower() in READERS or (path.is_file() and format_of(path) in READERS)
+
+
+def format_of(path):
+    """By how a file begins: the suffix in READERS that it should have, words for what it is else, None for no idea."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if head.startswith(b"\x93NUMPY"):
+        return ".npy"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return ".h5"
+    if head.startswith(b"PK\x03\x04"):
+        return _format_of_zip(path)
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        return ".pt" if TORCH_LEGACY in head else ".pkl"
+    return next((words for magic, words in FOREIGN.items() if head.startswith(magic)), None)
+
+
+def _format_of_zip(path):
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if any(name.endswith("/data.pkl") for name in names):
+            return ".pt"
+        return ".npz" if any(name.endswith(".npy") for name in names) else "a zip archive: unpack it"
+    return None
+
+
+# --- the formats ------------------------------------------------------------------------------------------------------
 
 
 def _read_csv(path):
@@ -89,69 +153,179 @@ def _is_header(row):
 
 
 def _read_npy(path):
-    # Mapped first: a header that claims more than the file holds is refused before memory is taken for it.
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise SpotError("is an .npz archive under the name of an .npy file; rename it")
-    return np.array(array)
+    with path.open("rb") as file:
+        if _holds_objects(file):
+            return pickles.load(file)
+    # Mapped: a header that claims more than the file holds is refused before memory is taken for it.
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _read_npz(path):
-    archive = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(archive, np.ndarray):
-        raise SpotError("is an .npy file under the name of an .npz archive; rename it")
-    with archive:
-        return only_array(archive)
+def _holds_objects(file):
+    """Read the header of an open .npy file: does a pickle follow instead of numbers?"""
+    if file.read(8)[6:7] not in (b"\x01", b"\x02"):
+        return False  # of version 3, or none at all: numpy tells
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read_header(file)[2].hasobject
+
+
+class _Archive(Mapping):
+    """The arrays of an .npz file by name, each read when it is asked for."""
+
+    def __init__(self, path):
+        self._zip = zipfile.ZipFile(path)
+        self._names = {name.removesuffix(".npy"): name for name in self._zip.namelist() if name.endswith(".npy")}
+
+    def __getitem__(self, key):
+        with self._zip.open(self._names[key]) as file:
+            if _holds_objects(file):
+                return pickles.load(file)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
+
+    def close(self):
+        self._zip.close()
 
 
 def _read_pt(path):
     import torch  # only here: annotation, packing and evaluation tools run without it
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch reads tensors only; `torch.save` of an array is common too
-        return _read_pt_of_arrays(path)
-    tensor = only_array(content) if isinstance(content, dict) else content
-    if not isinstance(tensor, torch.Tensor):
-        raise SpotError(f"it holds a {type(tensor).__name__}; expected a tensor")
-    _refuse_claim(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
-    # numpy has no bfloat16
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
-
-
-def _read_pt_of_arrays(path):
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not what torch.save writes of a tensor or array")
+        if not zipfile.is_zipfile(path):
+            raise
     with zipfile.ZipFile(path) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
         with archive.open(name) as file:
-            return _only_pickled_array(file)
+            return pickles.load(file)
 
 
 def _read_pickle(path):
-    with path.open("rb") as file:
-        return _only_pickled_array(file)
-
-
-def _only_pickled_array(file):
-    content = pickles.load(file)
-    return pickles.array_of(only_array(content) if isinstance(content, dict) else content)
+    return pickles.load(io.BytesIO(path.read_bytes()))
 
 
 def _read_h5(path):
-    with h5py.File(path, "r") as file:
-        return only_array(file)
+    return h5py.File(path, "r")
 
 
+TORCH_SUFFIXES, PICKLE_SUFFIXES = (".pt", ".pth"), (".pkl", ".pickle")
 READERS = {
     ".csv": _read_csv,
     ".npy": _read_npy,
-    ".npz": _read_npz,
-    ".pt": _read_pt,
-    ".pth": _read_pt,
+    ".npz": _Archive,
+    **dict.fromkeys(TORCH_SUFFIXES, _read_pt),
     **dict.fromkeys(H5_SUFFIXES, _read_h5),
-    **dict.fromkeys((".pkl", ".pickle"), _read_pickle),
+    **dict.fromkeys(PICKLE_SUFFIXES, _read_pickle),
 }
+TITLES = {".npy": "an .npy file", ".npz": "an .npz archive", ".pt": "a file of torch", ".h5": "an HDF5 file",
+          ".hdf5": "an .hdf5 file", ".pkl": "a pickle"}
+
+
+# --- what a file holds ------------------------------------------------------------------------------------------------
+
+
+def array_in(content):
+    """The array of one video in what a file holds: itself, the one called `feats` or `features`, or the only one.
+
+    content: an array, a tensor, an HDF5 dataset, the `Noted` of a pickle, or a mapping of names to such
+    SpotError where there are several arrays, or none.
+    """
+    content = pickles.unwrapped(content)
+    keys = _keys_in(content)
+    if keys is not None:
+        key = next((key for key in FEATURE_KEYS if key in keys), keys[0] if len(keys) == 1 else None)
+        if key is None:
+            named = ", ".join(_shown(key) for key in keys[:5])
+            raise SpotError(f"it holds {named or 'nothing'}; name the features feats or features, or, where these are "
+                            "videos, give the file itself as dataset.feature_path")
+        return array_in(_member(content, key))
+    if isinstance(content, h5py.Dataset):
+        _refuse_claim(content.nbytes, MAX_COMPRESSION * content.id.get_storage_size())
+        return content[()]
+    if hasattr(content, "untyped_storage"):
+        return _array_of_tensor(content)
+    return np.array(content) if isinstance(content, np.ndarray) else pickles.array_of(content)
+
+
+def videos_in(content):
+    """{video: the keys that lead to its array} of what a file with many videos holds; None for a file of one video.
+
+    A file of many is a mapping with several arrays, perhaps one mapping per subset, perhaps all under `features`; an
+    HDF5 file is one as well where it holds a single dataset of another name. SpotError for streams of one video.
+    """
+    content = pickles.unwrapped(content)
+    keys = _keys_in(content)
+    if isinstance(content, h5py.File) and not keys:
+        raise SpotError("holds no dataset; expected one per video")
+    if not keys:
+        return None
+    named = next((key for key in FEATURE_KEYS if key in keys), None)
+    if named is not None or (len(keys) == 1 and not isinstance(content, h5py.File)):
+        only = keys[0] if named is None else named
+        inner = videos_in(_member(content, only))
+        return None if inner is None else {video: (only, *path) for video, path in inner.items()}
+    if {str(key).lower() for key in keys} <= STREAM_NAMES:
+        raise SpotError(f"it holds {', '.join(sorted(map(_shown, keys)))}, streams of one video; save each one in a "
+                        "file of its own and give both paths")
+    # Of thousands of HDF5 datasets none is opened here: the first one tells whether they lie in groups.
+    if isinstance(content, h5py.Group) and not _is_group(content, keys[0]):
+        return {key: (key,) for key in keys}
+    inner = {key: videos_in(_member(content, key)) for key in keys}
+    if any(videos is not None for videos in inner.values()):  # a mapping per subset, of which one may hold one video
+        inner = {key: videos or _only_video(_member(content, key)) for key, videos in inner.items()}
+    found = {}
+    for key, videos in inner.items():
+        found |= {str(key): (key,)} if not videos else {video: (key, *path) for video, path in videos.items()}
+    return found
+
+
+def _only_video(content):
+    """As `videos_in`, of a subset with one video; None where it is an array, or a video's with facts beside it."""
+    keys = _keys_in(pickles.unwrapped(content))
+    return None if not keys or set(keys) & {*FEATURE_KEYS} else {str(keys[0]): (keys[0],)}
+
+
+def member_at(content, keys):
+    """The member of a mapping to which a series of keys leads."""
+    for key in keys:
+        content = _member(pickles.unwrapped(content), key)
+    return content
+
+
+def _keys_in(content):
+    """The keys of a mapping under which there may be arrays, None for what is no mapping."""
+    if not isinstance(content, Mapping):
+        return None
+    if not isinstance(content, dict):
+        return list(content)
+    # Facts beside the arrays, such as the frame rate, are no features.
+    return [key for key, value in content.items() if key in FEATURE_KEYS or isinstance(value, Mapping)
+            or (isinstance(value, pickles.Noted) and not value.is_scalar()) or hasattr(value, "shape")]
+
+
+def _is_group(content, key):
+    return (isinstance(content.get(key, getlink=True), h5py.HardLink)
+            and content.get(key, getclass=True) is h5py.Group)
+
+
+def _shown(key):
+    return " ".join(str(key).split())[:40]
+
+
+def _array_of_tensor(tensor):
+    import torch
+
+    _refuse_claim(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+    # numpy has no bfloat16
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
 
 
 def _refuse_claim(claimed, held):
@@ -160,62 +334,11 @@ def _refuse_claim(claimed, held):
         raise SpotError(f"it claims {claimed:,} bytes of numbers, which it does not hold; copy or make it again")
 
 
-def only_array(content):
-    """The array called `feats` or `features`, or the only one, of an archive, a dict, or an HDF5 group.
-
-    SpotError where there are several, or none.
-    """
-    if isinstance(content, h5py.Dataset):
-        _refuse_claim(content.nbytes, MAX_COMPRESSION * content.id.get_storage_size())
-        return content[()]
-    keys = list(content)
-    key = next((key for key in ("feats", "features") if key in keys), keys[0] if len(keys) == 1 else None)
-    if key is None:
-        named = ", ".join(" ".join(str(key).split())[:40] for key in keys[:5])
-        raise SpotError(f"it holds {named or 'nothing'}; name the features feats or features")
-    return only_array(own_member(content, key)) if isinstance(content, h5py.Group) else content[key]
-
-
-def own_member(group, key):
-    """A member of an HDF5 group; SpotError where it lies in another file: links may point anywhere."""
-    member = group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
+def _member(content, key):
+    """A member of a mapping; of an HDF5 group, SpotError where it lies in another file: links may point anywhere."""
+    if not isinstance(content, h5py.Group):
+        return content[key]
+    member = content[key] if isinstance(content.get(key, getlink=True), h5py.HardLink) else None
     if member is None or (isinstance(member, h5py.Dataset) and (member.external or member.is_virtual)):
         raise SpotError(f"the HDF5 dataset {key!r} lies in another file; store the features themselves")
     return member
-
-
-def join_streams(arrays, feat_dim, where):
-    """Arrays (T', C_i) or (C_i, T') of one video, channels adding up to `feat_dim` -> (C, T') float32.
-
-    SpotError, `where: reason`, for what `read_feature` refuses, and for streams of different lengths.
-    """
-    arrays = [np.asarray(array) for array in arrays]
-    shapes = " and ".join(str(array.shape) for array in arrays)
-    for array in arrays:
-        if array.ndim != 2 or array.dtype.kind != "f":
-            raise SpotError(f"{where}: shape {array.shape} of {array.dtype}; features are floats, snippets x channels: "
-                            "convert them")
-        if 0 in array.shape:
-            raise SpotError(f"{where}: shape {array.shape}; there is no snippet in it, extract the features again")
-    # (T', C) comes first in every pair, so it wins where both readings fit.
-    readings = itertools.product(*((array.T, array) for array in arrays))
-    fitting = [reading for reading in readings if sum(len(array) for array in reading) == feat_dim]
-    if not fitting:
-        raise SpotError(f"{where}: found shape {shapes}, expected {feat_dim} channels; set model.feat_dim or the path")
-    streams = next((reading for reading in fitting if _lengths_agree(reading)), None)
-    if streams is None:
-        raise SpotError(f"{where}: streams of shape {shapes} differ by more than 5 % in length; extract them again")
-    shortest = min(array.shape[1] for array in streams)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf, and is refused as such
-        joined = np.concatenate([array[:, :shortest].astype(np.float32) for array in streams])
-    finite = np.isfinite(joined)
-    if not finite.all():
-        channel, snippet = np.argwhere(~finite)[0]
-        found = f"{finite.size - finite.sum()} values are NaN or Inf, first in snippet {snippet}, channel {channel}"
-        raise SpotError(f"{where}: {found}; extract the features again")
-    return np.ascontiguousarray(joined)
-
-
-def _lengths_agree(streams):
-    lengths = [array.shape[1] for array in streams]
-    return max(lengths) - min(lengths) <= max(1, MAX_LENGTH_DIFFERENCE * max(lengths))

@@ -1,55 +1,53 @@
-"""The features of many videos: a folder, HDF5 files, or several streams as one source."""
+"""The features of many videos: one stream, or several whose channels are concatenated."""
 
+import contextlib
 import difflib
 import itertools
 import os
-import re
-from pathlib import Path
+import sys
 
-import h5py
+import numpy as np
 
-from spot.annotations import match_name, matching_files, read_video_ids, strictly
-from spot.feature_files import (
-    H5_SUFFIXES,
-    READERS,
-    join_streams,
-    load_array,
-    only_array,
-    own_member,
-    refusing_broken,
-)
-from spot.files import SpotError
+from spot.annotations import match_name, read_video_ids, strictly
+from spot.errors import SpotError
+from spot.feature_files import array_in, load_array, member_at, open_content, refusing_broken
+from spot.feature_index import index_stream, paths_of
+from spot.streams import join_streams, orientations
 
 MISSING_LIST = "missing_files.txt"  # beside the features in OpenTAD's downloads: ids of videos that have none
+# How many videos are looked at, to learn whether rows are snippets, and how many that tell are enough.
+ORIENTATION_TRIES, ORIENTATION_ENOUGH = 64, 8
 
 
 class FeatureSource:
     """The features of many videos, by name: one stream, or several whose channels are concatenated.
 
-    paths:    one stream or a list of streams (`[rgb_folder, flow_folder]`). A stream is a folder with one file per
-              video, an .h5 / .hdf5 file with one dataset per video, the file of a single video, a pattern (`rgb_*.h5`),
-              or a list of these where its videos are spread over several, as G-TAD's TSN features are:
+    paths:    one stream or a list of streams (`[rgb_folder, flow_folder]`). A stream is whatever
+              `feature_index.index_stream` finds videos in: a folder, a file, a pattern (`rgb_*.h5`), or a list of these
+              where its videos are spread over several, as G-TAD's TSN features are:
               `[["rgb_train.h5", "rgb_test.h5"], "flow_*.h5"]`.
     feat_dim: channels C of all streams together
-    pattern:  the files' names in the folders, such as `v_{video}.npy` or `{video}_rgb.npy`; None: `{video}.<suffix>` or
+    pattern:  the files' names in the folders, such as `v_{video}.npy` or `{video}/rgb.npy`; None: `{video}.<suffix>` or
               `v_{video}.<suffix>` for every suffix that `read_feature` knows. A list gives one per stream.
     attempt:  how what may be faulty is indexed, see `annotations.strictly`
+    resample: streams of different rates are resampled to the longest, see `streams.join_streams`
 
     Folders are listed once, here; only files found in them are ever opened, so no video id can lead elsewhere.
-    HDF5 files are opened when first read and again in every forked or spawned worker.
+    Files of many videos are opened when first read and again in every forked or spawned worker.
+    An array of as many snippets as channels is read like the others of the set, see `orientation`.
     names: of the videos that every stream has; listed_missing: ids in the `missing_files.txt` of a folder, for messages
     """
 
-    def __init__(self, paths, feat_dim, pattern=None, attempt=strictly):
+    def __init__(self, paths, feat_dim, pattern=None, attempt=strictly, resample=False):
         streams = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         patterns = [pattern] * len(streams) if pattern is None or isinstance(pattern, str) else list(pattern)
         if not streams or len(patterns) != len(streams):
             raise SpotError(f"{len(streams)} feature paths and {len(patterns)} patterns; give one pattern per path")
-        self.paths, self.feat_dim = streams, feat_dim
-        self._streams = [_index_stream(*stream, attempt) for stream in zip(streams, patterns, strict=True)]
-        self.listed_missing = {video_id for stream in streams for path in _paths_of(stream)
+        self.paths, self.feat_dim, self.resample = streams, feat_dim, resample
+        self._streams = [index_stream(*stream, attempt) for stream in zip(streams, patterns, strict=True)]
+        self.listed_missing = {video_id for stream in streams for path in paths_of(stream)
                                for video_id in _listed_missing(path)}
-        self._files, self._process = {}, os.getpid()
+        self._contents, self._process, self._orientation = {}, os.getpid(), None
         self.names = set.intersection(*(set(index) for index in self._streams))
 
     def __contains__(self, name):
@@ -58,17 +56,49 @@ class FeatureSource:
     def read(self, name):
         """The features of one video, (C, T') float32.
 
-        Streams are cut to the shortest; one snippet or 5 % of difference is normal, more is a SpotError, as is
-        everything that `read_feature` refuses.
+        Streams are cut to the shortest; one snippet or 5 % of difference is normal, more is a SpotError (unless
+        `resample`), as is everything that `read_feature` refuses.
         """
-        locations = self._locations(name)
-        arrays = [load_array(path) if key is None else self._load_dataset(path, key) for path, key in locations]
-        return join_streams(arrays, self.feat_dim, self.path_of(name))
+        return join_streams(self._arrays(name), self.feat_dim, self.path_of(name), self.resample, self.orientation)
+
+    def orientation(self):
+        """How the arrays of the set lie: for each stream, whether its rows are snippets, (T', C_i).
+
+        Decided once, by the arrays that fit one way only among up to 64 videos evenly spaced in the order of their
+        names; the first 8 of them are enough. Where no array tells, rows are snippets, with a warning. SpotError where
+        they contradict each other.
+        """
+        if self._orientation is None:
+            self._orientation = self._find_orientation()
+        return self._orientation
+
+    def _find_orientation(self):
+        names = sorted(self.names)
+        told = {}  # orientation -> a video that has it
+        for name in names[:: len(names) // ORIENTATION_TRIES + 1]:
+            with contextlib.suppress(SpotError):  # a broken file is told when it is read itself
+                ways = orientations([np.asarray(array) for array in self._arrays(name)], self.feat_dim, self.resample)
+                if len(ways) == 1:
+                    told.setdefault(ways[0], []).append(name)
+            if sum(map(len, told.values())) == ORIENTATION_ENOUGH:
+                break
+        if len(told) > 1:
+            one, other = (self.path_of(videos[0]) for videos in list(told.values())[:2])
+            raise SpotError(f"{one} and {other} lie in different ways, (T', C) and (C, T'), so arrays that fit both "
+                            "ways cannot be told apart; transpose some, so that all are (T', C)")
+        if not told:
+            print(f"warning: {self.paths[0]}: the arrays have as many snippets as channels, so nothing tells (T', C) "
+                  "from (C, T'); they are taken as (T', C)", file=sys.stderr)
+        return next(iter(told), (True,) * len(self._streams))
+
+    def _arrays(self, name):
+        """The arrays of a video as they are stored, one per stream."""
+        return [load_array(path) if keys is None else self._load_member(path, keys)
+                for path, keys in self._locations(name)]
 
     def path_of(self, name):
         """Where the features of a video are, for messages: `folder/v_x.npy`, `rgb.h5[x] + flow.h5[x]`."""
-        places = (str(path) if key is None else f"{path}[{key}]" for path, key in self._locations(name))
-        return " + ".join(places)
+        return " + ".join(_title(*place) for place in self._locations(name))
 
     def nearest(self, name):
         """The known name most like `name`, or that holds it, None where none is close: the hint in messages about
@@ -77,7 +107,7 @@ class FeatureSource:
         return next(itertools.chain(difflib.get_close_matches(name, self.names, n=1), longer), None)
 
     def _locations(self, name):
-        """[(file, None or dataset name)] of a video, one per stream."""
+        """[(file, None or the keys in it)] of a video, one per stream."""
         keys = [match_name(name, index) for index in self._streams]
         if None in keys:
             stream, nearest = self.paths[keys.index(None)], self.nearest(name)
@@ -85,25 +115,20 @@ class FeatureSource:
             raise SpotError(f"{stream}: no features of video {name!r}; {hint}, see dataset.feature_path")
         return [index[key] for index, key in zip(self._streams, keys, strict=True)]
 
-    def _load_dataset(self, path, key):
+    def _load_member(self, path, keys):
         if self._process != os.getpid():  # a handle that is shared with the parent process reads garbage
-            self._files, self._process = {}, os.getpid()
-        with refusing_broken(f"{path}[{key}]"):
-            if path not in self._files:
-                self._files[path] = h5py.File(path, "r")
-            return only_array(own_member(self._files[path], key))
+            self._contents, self._process = {}, os.getpid()
+        with refusing_broken(_title(path, keys)):
+            if path not in self._contents:
+                self._contents[path] = open_content(path)
+            return array_in(member_at(self._contents[path], keys))
 
     def __getstate__(self):
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_contents": {}}
 
 
-# --- where the files are -----------------------------------------------------------------------------------------
-
-
-def _paths_of(stream):
-    """The folders and files of one stream."""
-    parts = [stream] if isinstance(stream, str | os.PathLike) else stream
-    return [path for part in parts for path in matching_files(part)]
+def _title(path, keys):
+    return str(path) if keys is None else f"{path}[{'/'.join(map(str, keys))}]"
 
 
 def unlisted(names, listed_missing):
@@ -115,70 +140,3 @@ def _listed_missing(path):
     """The video ids in the `missing_files.txt` of a folder of features; none where there is no such list."""
     path = path / MISSING_LIST
     return read_video_ids(path) if path.is_file() else []
-
-
-def _index_stream(stream, pattern, attempt):
-    """One stream -> {video name: (file, None) or (HDF5 file, dataset name)}."""
-    index = {}
-    for path in _paths_of(stream):
-        for name, place in _without_prefix(_index_path(path, pattern, attempt)).items():
-            attempt(_add, index, name, place)
-    return index
-
-
-def _index_path(path, pattern, attempt):
-    if path.is_dir() or not path.exists():
-        return _index_folder(path, pattern, attempt)
-    return _index_h5(path) if path.suffix.lower() in H5_SUFFIXES else {path.stem: (path, None)}
-
-
-def _index_folder(folder, pattern, attempt):
-    try:
-        with os.scandir(folder) as entries:
-            files = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
-        raise SpotError(f"{folder}: {error.strerror}; dataset.feature_path is a folder or an .h5 file") from error
-    names = _name_reader(pattern)
-    index = {}
-    for file in files:
-        name = names(file)
-        if name:
-            attempt(_add, index, name, (Path(folder) / file, None))
-    if not index:
-        wanted = pattern or f"a feature file ({', '.join(READERS)})"
-        raise SpotError(f"{folder}: holds {len(files)} files, none of them {wanted}; check dataset.feature_path")
-    return index
-
-
-def _name_reader(pattern):
-    """A function from a file's name to the video's name, None for other files."""
-    if pattern is None:
-        return lambda file: Path(file).stem if Path(file).suffix.lower() in READERS else None
-    before, found, after = pattern.partition("{video}")
-    if not found or "{video}" in after or "/" in pattern:
-        raise SpotError(f"the feature pattern {pattern!r} is not a file name with {{video}} once, like v_{{video}}.npy")
-    form = re.compile(f"{re.escape(before)}(.+){re.escape(after)}")
-    return lambda file: match[1] if (match := form.fullmatch(file)) else None
-
-
-def _index_h5(path):
-    with refusing_broken(path), h5py.File(path, "r") as file:
-        index = {name: (path, name) for name in file}
-    if not index:
-        raise SpotError(f"{path}: holds no dataset; expected one per video")
-    return index
-
-
-def _without_prefix(index):
-    """Take ActivityNet's `v_` off where every name has it, as `read_annotations` does."""
-    if all(name.startswith("v_") and len(name) > 2 for name in index):
-        return {name[2:]: place for name, place in index.items()}
-    return index
-
-
-def _add(index, name, place):
-    """Add a video to the index; two files for one video (also `x` and `v_x`) are refused."""
-    twin = next((known for known in (name, f"v_{name}", name.removeprefix("v_")) if known in index), None)
-    if twin is not None:
-        raise SpotError(f"{index[twin][0]} and {place[0]} are both features of video {name!r}; remove one of them")
-    index[name] = place

@@ -31,6 +31,10 @@ class Noted:
     def __setstate__(self, state):
         self.state = state
 
+    def is_scalar(self):
+        """Is it a single number of numpy?"""
+        return self.name.endswith(".scalar")
+
 
 class _NotingUnpickler(pickle._Unpickler):
     """Python's reader written in Python: the one in C takes memory for whatever a few damaged bytes claim.
@@ -42,6 +46,8 @@ class _NotingUnpickler(pickle._Unpickler):
 
     def find_class(self, module, name):
         wanted = f"{module}.{name}"
+        if wanted == "collections.OrderedDict":
+            return dict
         if wanted not in NEEDED_BY_ARRAYS:
             shown = " ".join(wanted.split())[:80]
             raise SpotError(f"it holds {shown}, which is no array, and opening that can run code; save the features "
@@ -58,8 +64,40 @@ def load(file):
     return _NotingUnpickler(file, encoding="latin1").load()  # how Python 2 stored the bytes of an array
 
 
+def unwrapped(content):
+    """What numpy stored as an object array of one element, such as `numpy.save("x.npy", a_dict)`; all else as it is."""
+    objects = _objects_of(content)
+    return content if objects is None or len(objects[0]) != 1 else objects[0][0]
+
+
+def _objects_of(content):
+    """(the elements, the shape) of an object array, None for anything else."""
+    if not (isinstance(content, Noted) and content.name.endswith("._reconstruct") and content.state):
+        return None
+    shape, dtype, _, elements = content.state[-4:]
+    return (elements, shape) if dtype.arguments[0] == "O8" and isinstance(elements, list) else None
+
+
+def _array_of_objects(elements, shape):
+    """Numbers, or one array of numbers per snippet, that numpy stored as objects -> the array of numbers."""
+    if elements and all(isinstance(element, int | float) for element in elements):
+        return np.array(elements, float).reshape(shape)
+    rows = [array_of(element) for element in elements if isinstance(element, Noted)]
+    if len(rows) < len(elements) or len({row.shape for row in rows}) != 1 or rows[0].ndim != 1:
+        found = ", ".join(sorted({_kind_of(element) for element in elements})) or "nothing"
+        raise SpotError(f"its array holds objects ({found}), not numbers; save the features as floats")
+    return np.stack(rows)
+
+
+def _kind_of(content):
+    return "arrays" if isinstance(content, Noted) else type(content).__name__
+
+
 def array_of(content):
     """A numpy array from the `Noted` that `load` has for it; SpotError for what is no array of numbers."""
+    objects = _objects_of(content)
+    if objects is not None:
+        return _array_of_objects(*objects)
     kind = content.name.rpartition(".")[2] if isinstance(content, Noted) else None
     if kind == "_reconstruct":
         shape, dtype, is_fortran, data = content.state[-4:]

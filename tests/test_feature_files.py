@@ -48,8 +48,8 @@ def test_arrays_that_torch_saved_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([torch.zeros(LENGTH, C)], "a list; expected a tensor"),
-        ({"feats": "x"}, "a str; expected a tensor"),
+        ([torch.zeros(LENGTH, C)], "a list; expected an array"),
+        ({"feats": "x"}, "a str; expected an array"),
         ({"feats": torch.zeros(LENGTH, C), "x": Path("x")}, "which is no array, and opening that can run code"),
         ({"a": torch.zeros(1), "b": torch.zeros(1)}, "a, b; name the features"),
     ],
@@ -201,9 +201,10 @@ def test_damaged_files_read_or_are_refused(good_files, tmp_path_factory, suffix,
     reads_or_refuses(path, C)
 
 
-def test_every_suffix_that_reads_is_in_the_message_of_one_that_does_not():
+def test_every_suffix_that_reads_is_in_the_message_of_one_that_does_not(tmp_path):
+    (tmp_path / "x.txt").write_text("1 2 3")
     with pytest.raises(SpotError, match=", ".join(READERS)):
-        read_feature("x.mat", C)
+        read_feature(tmp_path / "x.txt", C)
 
 
 def test_an_npy_file_under_the_name_of_an_npz_archive_is_told(tmp_path):

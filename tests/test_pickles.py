@@ -74,10 +74,10 @@ def test_a_feature_pickle_is_an_array_or_a_dict_with_one(tmp_path, content):
     ({"rgb": SNIPPETS, "flow\n": SNIPPETS}, "it holds rgb, flow; name the features feats"),
     ({"feats": [1.0]}, "holds a list; expected an array"), ({}, "it holds nothing"),
     (np.float32(1), "holds a scalar; expected an array"), (np.array(["a"]), "has the type 'U1', not numbers"),
-    (np.array([SNIPPETS, None], object), "has the type 'O8', not numbers"),
+    (np.array([SNIPPETS, None], object), r"its array holds objects \(NoneType, arrays\), not numbers"),
     (SNIPPETS.astype(int), "int64; features are"), (SNIPPETS[:0], "there is no snippet"),
     (SNIPPETS[:, :2], "expected 3 channels"), (SNIPPETS * np.nan, "15 values are NaN"),
-    (collections.OrderedDict(a=1), "it holds collections.OrderedDict")])
+    (collections.OrderedDict(a=1), "it holds nothing"), (collections.Counter(a=1), "it holds collections.Counter")])
 def test_a_pickle_of_something_else_is_one_sentence(tmp_path, content, words):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(SpotError, match=rf"x\.pkl: .*{words}") as error:
