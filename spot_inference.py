@@ -39,7 +39,8 @@ from spot.config import (
     refuse_own_video_keys,
     scoring_values,
 )
-from spot.datasets import GridSettings, choose_device, choose_precision, open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
+from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import SpotError, atomic_path, locked, read_json, remove_unfinished, streamed_results
 from spot.losses import class_probabilities, foreground

@@ -33,13 +33,12 @@ from spot.data_check import check_data
 from spot.datasets import (
     GridSettings,
     SnippetDataset,
-    choose_device,
-    choose_precision,
     feature_statistics,
     open_data,
     videos_of_subset,
     with_features,
 )
+from spot.devices import choose_device, choose_precision
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES

@@ -3,9 +3,11 @@
 A view is an affine map of the time axis: position p of the view shows position `start + scale * p` of the input.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+
+from spot.devices import drawn_on, to_device
 
 
 @dataclass(frozen=True)
@@ -14,11 +16,23 @@ class View:
 
     start: torch.Tensor
     scale: torch.Tensor
+    _neighbors: dict = field(default_factory=dict, repr=False, compare=False)
 
     def source(self, length):
         """Input positions of the centers of `length` view snippets, (B, T)."""
         center = torch.arange(length, device=self.start.device) + 0.5
         return self.start[:, None] + self.scale[:, None] * center
+
+    def neighbors(self, length):
+        """The two input snippets beside the center of each view snippet, and the share of the right one, (B, T) each.
+
+        Computed once: features, masks and pseudo labels go through the same view.
+        """
+        if length not in self._neighbors:
+            position = (self.source(length) - 0.5).clamp(0, length - 1)
+            left = position.floor().long().clamp(max=max(length - 2, 0))
+            self._neighbors[length] = left, (left + 1).clamp(max=length - 1), position - left
+        return self._neighbors[length]
 
 
 def random_view(counts, max_zoom, generator):
@@ -38,13 +52,10 @@ def resample(x, view, dim=-1):
     """
     x = x.movedim(dim, -1)
     length = x.shape[-1]
-    position = (view.source(length).to(x.device) - 0.5).clamp(0, length - 1)
-    left = position.floor().long().clamp(max=max(length - 2, 0))
-    right = (left + 1).clamp(max=length - 1)
-    share = (position - left).to(x.dtype)
+    left, right, share = view.neighbors(length)
     shape = [x.shape[0]] + [1] * (x.dim() - 2) + [length]
     left, right = (index.view(shape).expand_as(x) for index in (left, right))
-    moved = torch.lerp(x.gather(-1, left), x.gather(-1, right), share.view(shape))
+    moved = torch.lerp(x.gather(-1, left), x.gather(-1, right), share.to(x.dtype).view(shape))
     return moved.movedim(-1, dim)
 
 
@@ -58,10 +69,8 @@ def move_segments(segments, labels, view, low, high):
 
     segments: (B, N, 2) positions; labels: (B, N), -1 = none
     """
-    start, scale = (x.to(segments.device)[:, None, None] for x in (view.start, view.scale))
-    moved = (segments - start) / scale
-    low, high = (torch.as_tensor(x, dtype=moved.dtype, device=moved.device).view(-1, 1, 1) for x in (low, high))
-    cut = torch.minimum(torch.maximum(moved, low), high)
+    moved = (segments - view.start[:, None, None]) / view.scale[:, None, None]
+    cut = moved.clamp(*(x[..., None] if isinstance(x, torch.Tensor) else x for x in (low, high)))
     # A sliver of a segment at the edge holds no snippet center: it is dropped, not rounded up to a snippet.
     left_over = cut[..., 1] - cut[..., 0]
     gone = (left_over < 0.5) & (left_over < 0.99 * (moved[..., 1] - moved[..., 0]))
@@ -80,6 +89,12 @@ class Montage:
     partner: torch.Tensor
     split: torch.Tensor
 
+    def to(self, device):
+        """The same montage where the batch is: its numbers go there in one copy."""
+        parts = (self.first.start, self.first.scale, self.second.start, self.second.scale, self.split, self.partner)
+        start, scale, start_2, scale_2, split, partner = to_device(torch.stack([x.float() for x in parts]), device)
+        return Montage(View(start, scale), View(start_2, scale_2), partner.long(), split)
+
     def before(self, length):
         """(B, T) bool: the snippets that show the sequence itself."""
         return torch.arange(length, device=self.split.device) < self.split[:, None]
@@ -90,19 +105,19 @@ class Montage:
         other = resample(x[self.partner], self.second, dim)
         shape = [len(x)] + [1] * (x.dim() - 1)
         shape[dim] = x.shape[dim]
-        return torch.where(self.before(x.shape[dim]).to(x.device).view(shape), own, other)
+        return torch.where(self.before(x.shape[dim]).view(shape), own, other)
 
     def show_masks(self, masks):
         """(B, T, T) masks: rows and columns are both snippets, and no instance goes across the split."""
         own, other = resample_masks(masks, self.first), resample_masks(masks[self.partner], self.second)
-        before = self.before(masks.shape[-1]).to(masks.device)
+        before = self.before(masks.shape[-1])
         both = before[:, :, None] & before[:, None]
         neither = ~before[:, :, None] & ~before[:, None]
         return own * both + other * neither
 
     def show_segments(self, segments, labels, length):
         """Segments (B, N, 2) and labels (B, N) -> (B, 2N, 2) and (B, 2N), those of the partner behind the own."""
-        split = self.split.to(segments.device).to(segments.dtype)[:, None]
+        split = self.split.to(segments.dtype)[:, None]
         own = move_segments(segments, labels, self.first, torch.zeros_like(split), split)
         other = move_segments(segments[self.partner], labels[self.partner], self.second, split, length + 0 * split)
         return torch.cat([own[0], other[0]], 1), torch.cat([own[1], other[1]], 1)
@@ -137,19 +152,19 @@ def perturb(features, noise, offset, channel_dropout, snippet_masking, generator
 
     features: (B, C, T), standardized per channel: strengths are in standard deviations
     noise: of each snippet anew; offset: one for the whole sequence, as another camera, person or scene would add, of
-    any strength up to this; channel_dropout, snippet_masking: shares in 0..1
+    any strength up to this; channel_dropout, snippet_masking: shares in 0..1; generator: draws on a CPU, see `drawn_on`
     """
     batch, channels, length = features.shape
-    device = features.device
+    where = drawn_on(features.device, generator)
 
     def draw(*shape):
-        return torch.rand(*shape, generator=generator).to(device)
+        return torch.rand(*shape, **where)
 
     x = features
     if noise > 0:
-        x = x + noise * torch.randn(x.shape, generator=generator).to(device)
+        x = x + noise * torch.randn(x.shape, **where)
     if offset > 0:
-        x = x + offset * draw(batch, 1, 1) * torch.randn(batch, channels, 1, generator=generator).to(device)
+        x = x + offset * draw(batch, 1, 1) * torch.randn(batch, channels, 1, **where)
     if channel_dropout > 0:
         x = x * (draw(batch, channels, 1) >= channel_dropout) / (1 - channel_dropout)
     if snippet_masking > 0:

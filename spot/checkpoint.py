@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from spot.command_line import OUT_OF_MEMORY
 from spot.distributed import from_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.limits import ARCHITECTURE, DECODING, GRID, fault, sizes_fault
@@ -94,6 +95,8 @@ def save(path, content):
         with atomic_path(path) as temporary:
             torch.save(content, temporary)
     except RuntimeError as error:  # what torch makes of a failing write
+        if OUT_OF_MEMORY.search(str(error)):
+            raise  # not of the disk
         raise unwritable(path, " ".join(str(error).split())[:100]) from error
 
 
@@ -193,7 +196,7 @@ def _refusing(message, advice):
     """Turn whatever torch and the readers raise at content that does not fit into one SpotError."""
     try:
         yield
-    except SpotError:
+    except (SpotError, torch.OutOfMemoryError):  # a GPU that is full says nothing of the file
         raise
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise SpotError(f"{message} ({' '.join(str(error).split())[:200]}); {advice}") from error

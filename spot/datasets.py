@@ -1,6 +1,7 @@
 """One dataset for labeled and unlabeled videos on both grids: sequences of T snippets, and which a step takes."""
 
 import glob
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from tqdm import tqdm
 
 from spot.annotations import class_names, clean_segments, read_annotations, without_blocked
 from spot.augment import View, move_segments
-from spot.distributed import machine_share, own_device
+from spot.devices import to_device
+from spot.distributed import machine_share
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
 from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
@@ -21,34 +23,8 @@ from spot.targets import pad_segments
 MISSING_SHOWN = 5
 # Shares of the free memory that features may take before they stay on disk.
 DEVICE_SHARE, MEMORY_SHARE = 0.5, 0.4
-
-
-def choose_device(name):
-    """`auto` = a CUDA GPU where there is one, else the CPU; SpotError for a device that is not there.
-
-    Of several processes, each gets a GPU of its own.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = own_device(torch.device(name))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpotError(f"training.device={name} cannot be used ({reason}); use auto, cpu or cuda") from error
-    return device
-
-
-def choose_precision(name, device):
-    """`auto` = bf16 where the GPU or the processor multiplies it at full speed, else none (float32). Others stay."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        fast = known.get("avx512_bf16") or known.get("amx_bf16")
-    return "bf16" if fast else "none"
+# So many bytes of features go to a GPU in one copy.
+COPIED_BYTES = 256 << 20
 
 
 def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
@@ -155,63 +131,134 @@ class GridSettings:
 class FeatureBank:
     """Features of many videos as one table of snippets, (rows, C): on the device, in memory, or read when asked for.
 
-    read: video number -> (C, T') numpy; cache: auto, device, memory or disk. `auto` takes what has room.
+    read: video number -> (C, T') numpy; cache: auto, device, memory or disk. `auto` takes the first that has room.
+    count: how many videos will be added
     """
 
-    def __init__(self, read, cache, device):
-        self.read, self.device = read, torch.device(device)
-        self.cache = "memory" if cache == "device" and self.device.type == "cpu" else cache
-        self.parts, self.lengths, self.size_bytes = [], [], 0
+    def __init__(self, read, cache, device, count):
+        self.read, self.device, self.count = read, torch.device(device), count
+        self.lengths, self.size_bytes = [], 0
         self.room = room_bytes(self.device)
+        self.is_auto = cache == "auto"
+        if self.is_auto:
+            self.cache = next(iter(self.room))
+        else:
+            self.cache = "memory" if cache == "device" and self.device.type == "cpu" else cache
+        self.rows_of_all = None if self.cache == "disk" else Rows(self._place(), count)
+
+    def _place(self):
+        return self.device if self.cache == "device" else torch.device("cpu")
 
     def add(self, features):
         """Keep the (C, T') features of the next video."""
         self.lengths.append(features.shape[1])
         self.size_bytes += features.nbytes
-        if self.cache == "auto" and self.size_bytes > max(self.room.values()):
-            self.cache, self.parts = "disk", []
+        while self.is_auto and self.cache != "disk" and self.size_bytes > self.room[self.cache]:
+            self._give_up_place()
         if self.cache != "disk":
-            self.parts.append(torch.from_numpy(features).T)
+            self.rows_of_all.add(torch.from_numpy(features).T)
+
+    def _give_up_place(self):
+        """Go on where there is more room: in memory, else on the disk, where the features are anyway."""
+        if self.cache == "device" and self.size_bytes <= self.room["memory"]:
+            self.cache, self.rows_of_all = "memory", self.rows_of_all.moved(torch.device("cpu"))
+        else:
+            self.cache, self.rows_of_all = "disk", None
 
     def finish(self):
         """Join the table, once every video is there."""
         self.lengths = np.array(self.lengths)
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        if self.cache == "auto":
-            self.cache = "device" if self.size_bytes <= self.room.get("device", 0) else "memory"
-        if self.cache == "disk":
-            return
-        self.table = torch.empty(int(self.offsets[-1]), self.parts[0].shape[1])
-        for index in range(len(self.parts)):
-            self.table[self.offsets[index] : self.offsets[index + 1]] = self.parts[index]
-            self.parts[index] = None
-        if self.cache == "device":
-            self.table = self.table.to(self.device)
+        if self.cache != "disk":
+            self.table, self.rows_of_all = self.rows_of_all.table(), None
 
     def rows(self, videos, starts, length):
         """Snippets start .. start + length of each video, zeros past its end.
 
         videos, starts: (B,) int arrays -> features (B, C, T) and valid (B, T) bool on the device
         """
-        place = starts[:, None] + np.arange(length)  # (B, T)
-        counts = self.lengths[videos][:, None]
-        valid = torch.from_numpy(place < counts).to(self.device)
+        counts = self.lengths[videos]
+        # One copy for all numbers of a batch.
+        where = to_device(torch.from_numpy(np.stack([self.offsets[videos], starts, counts])), self.device)
+        first, start, count = where[..., None]  # (B, 1) each
+        place = start + torch.arange(length, device=self.device)  # (B, T)
+        valid = place < count
         if self.cache == "disk":
             parts = [torch.from_numpy(self.read(video)[:, start : start + length])
                      for video, start in zip(videos.tolist(), starts.tolist(), strict=True)]
             batch = torch.stack([F.pad(part, (0, length - part.shape[1])) for part in parts])
-            return batch.to(self.device), valid
-        index = torch.from_numpy(self.offsets[videos][:, None] + np.minimum(place, counts - 1))
-        rows = self.table[index.to(self.table.device)].to(self.device)  # (B, T, C)
+            return to_device(batch, self.device), valid
+        if self.cache == "device":
+            rows = self.table[first + torch.minimum(place, count - 1)]  # (B, T, C)
+        else:
+            place = np.minimum(starts[:, None] + np.arange(length), counts[:, None] - 1)
+            rows = to_device(self.table[torch.from_numpy(self.offsets[videos][:, None] + place)], self.device)
         return (rows * valid[..., None]).transpose(1, 2), valid
 
 
+class Rows:
+    """A table that grows by the rows of one video after another, on the CPU or on a GPU.
+
+    Those for a GPU wait in memory until there are enough for a copy: neither has ever all of them twice.
+    """
+
+    def __init__(self, device, count):
+        self.device, self.count = device, count
+        self.parts, self.waiting, self.videos = [], 0, 0
+        self.filled, self.on_gpu = 0, None
+
+    def add(self, rows):
+        """rows: (N, C) of the next video, on the CPU."""
+        self.parts.append(rows)
+        self.videos += 1
+        self.waiting += len(rows)
+        if self.device.type == "cuda" and rows.shape[1] * self.waiting * rows.element_size() > COPIED_BYTES:
+            self._send()
+
+    def _joined(self):
+        """The parts that wait as one tensor; each is dropped once it is in there."""
+        joined = torch.empty(self.waiting, self.parts[0].shape[1])
+        first = 0
+        for index in range(len(self.parts)):
+            joined[first : first + len(self.parts[index])] = self.parts[index]
+            first, self.parts[index] = first + len(self.parts[index]), None
+        self.parts, self.waiting = [], 0
+        return joined
+
+    def _send(self):
+        """Copy what waits to the GPU, behind what is there."""
+        wanted, joined = self.filled + self.waiting, self._joined()
+        if self.on_gpu is None or wanted > len(self.on_gpu):
+            # As many as all videos will have if the rest are like these, and a few more.
+            expected = math.ceil(1.02 * wanted * max(self.count / self.videos, 1))
+            grown = torch.empty(expected, joined.shape[1], device=self.device)
+            if self.filled:
+                grown[: self.filled] = self.on_gpu[: self.filled]
+            self.on_gpu = grown
+        self.on_gpu[self.filled : wanted] = joined
+        self.filled = wanted
+
+    def moved(self, device):
+        """The same rows, to go on from on another device."""
+        other = Rows(device, self.count)
+        other.videos = self.videos
+        other.parts = ([] if self.on_gpu is None else [self.on_gpu[: self.filled].to(device)]) + self.parts
+        other.waiting = self.filled + self.waiting
+        return other
+
+    def table(self):
+        """All rows, (rows, C)."""
+        if self.device.type != "cuda":
+            return self._joined()
+        if self.parts:
+            self._send()
+        return self.on_gpu[: self.filled]
+
+
 def room_bytes(device):
-    """How many bytes of features fit: {"memory": ..., "device": ... on CUDA}."""
-    room = {"memory": MEMORY_SHARE * machine_share() * _free_memory()}
-    if device.type == "cuda":
-        room["device"] = DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
-    return room
+    """How many bytes of features fit, the best place first: {"device": ... on CUDA, "memory": ...}."""
+    room = {"device": DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]} if device.type == "cuda" else {}
+    return {**room, "memory": MEMORY_SHARE * machine_share() * _free_memory()}
 
 
 def _free_memory():
@@ -239,7 +286,7 @@ class SnippetDataset:
         self.class_index = {name: index for index, name in enumerate(class_names)}
         self.num_classes = len(class_names)
         self.dirty = {"clipped": 0, "dropped": 0}
-        self.bank = FeatureBank(self._read, cache, device)
+        self.bank = FeatureBank(self._read, cache, device, len(videos))
         self._load(progress)
         self._cut()
 
@@ -266,6 +313,7 @@ class SnippetDataset:
             self.grids.append(grid)
         self.bank.finish()
         self.segments, self.labels = pad_segments(segments, labels, self.device)
+        self.is_annotated = any(map(len, labels))  # a question that a step would wait for a GPU to answer
         self.sums = (total, square, count)
 
     def _class_of(self, label, video):
@@ -289,7 +337,7 @@ class SnippetDataset:
         indices: (B,) ints in 0..len; jitter: (B,) in 0..1 or None, moves the start of a window within its
         neighborhood, so that training sees more than the fixed windows
         Returns features (B, C, T), valid (B, T) bool, segments (B, N, 2) positions in the sequence and labels (B, N),
-        -1 = none.
+        -1 = none; and counts (B,), the valid snippets of each, which stay on the CPU.
         """
         indices = np.asarray(indices)
         videos, starts = self.sequence_video[indices], self.sequence_start[indices]
@@ -298,10 +346,11 @@ class SnippetDataset:
             shift = np.round((np.asarray(jitter) - 0.5) * self.num_snippets)
             starts = np.clip(starts + shift, 0, last).astype(np.int64)
         features, valid = self.bank.rows(videos, starts, self.num_snippets)
-        index = torch.from_numpy(videos).to(self.device)
-        view = View(torch.from_numpy(starts).float(), torch.ones(len(starts)))
+        index, start = to_device(torch.from_numpy(np.stack([videos, starts])), self.device)
+        view = View(start.float(), torch.ones(len(starts), device=self.device))
         segments, labels = move_segments(self.segments[index], self.labels[index], view, 0, self.num_snippets)
-        return {"features": features, "valid": valid, "segments": segments, "labels": labels}
+        counts = torch.from_numpy(np.minimum(self.bank.lengths[videos] - starts, self.num_snippets))
+        return {"features": features, "valid": valid, "counts": counts, "segments": segments, "labels": labels}
 
     def names_of(self, indices):
         """Video names of sequences, for messages."""

@@ -62,11 +62,24 @@ def own_device(device):
     if device.index is not None:
         raise SpotError(f"training.device={device} is one GPU for {world_size()} processes; use auto or cuda, by which "
                         "each has its own")
+    if local >= present == 1 and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        local = 0  # as Slurm starts them: each process sees its own GPU alone
     if local >= present:
         raise SpotError(f"training.device: process {local + 1} of this machine has no GPU, there are {present}; give "
                         f"torchrun --nproc_per_node={present}, or training.device=cpu")
     torch.cuda.set_device(local)
+    _refuse_shared_gpu(local)
     return torch.device("cuda", local)
+
+
+def _refuse_shared_gpu(index):
+    """SpotError where another process has the same GPU, which nccl does not allow."""
+    name = str(torch.cuda.get_device_properties(index).uuid)
+    every = [None] * world_size()
+    dist.all_gather_object(every, name)
+    if len(set(every)) < len(every):
+        raise SpotError(f"training.device: {len(every)} processes see {len(set(every))} GPUs, and each needs its own; "
+                        "let CUDA_VISIBLE_DEVICES name one for each process, or use training.device=cpu")
 
 
 # --- one step of all --------------------------------------------------------------------------------------------------

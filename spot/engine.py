@@ -13,6 +13,7 @@ from tqdm import tqdm
 from spot import augment, distributed, pretext
 from spot.boundary import boundary_loss
 from spot.datasets import draw
+from spot.devices import to_device
 from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, make_pseudo_labels
@@ -67,14 +68,27 @@ def make_teacher(model, decay):
     model: any module; decay: 0..1, the share that is kept per update; n: updates so far. Returns an AveragedModel.
     """
 
-    def average(teacher_values, student_values, updates):
-        kept = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        torch._foreach_lerp_(teacher_values, student_values, 1 - kept)
-
-    teacher = AveragedModel(model, multi_avg_fn=torch.no_grad()(average), use_buffers=True)
+    teacher = Teacher(model, use_buffers=True)
+    teacher.decay = decay
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
     return teacher.eval()
+
+
+class Teacher(AveragedModel):
+    """See `make_teacher`. Torch's own update would wait three times for a GPU, to learn the number of updates."""
+
+    @torch.no_grad()
+    def update_parameters(self, model):
+        """Take the student's weights and buffers: all of them at first, later a share."""
+        updates = int(self.n_averaged)  # on the CPU, wherever the weights are
+        own, student = ([*module.parameters(), *module.buffers()] for module in (self.module, model))
+        if updates == 0:
+            torch._foreach_copy_(own, student)
+        else:
+            kept = min(self.decay, (1 + updates) / (10 + updates))
+            torch._foreach_lerp_(own, student, 1 - kept)
+        self.n_averaged += 1
 
 
 def make_optimizer(model, kind, learning_rate, weight_decay):
@@ -234,8 +248,8 @@ class Trainer:
         features, valid = batch["features"], batch["valid"]
         strength = self.augmentation
         zoom = strength.zoom if self.change_speed else 0.0
-        view = augment.random_montage(valid.sum(1).cpu(), features.shape[-1], zoom, strength.montage,
-                                      generator, self.change_speed)
+        view = augment.random_montage(batch["counts"], features.shape[-1], zoom, strength.montage,
+                                      generator, self.change_speed).to(self.device)
         moved = view.show(features)
         seen = view.show(valid.to(moved.dtype)) > 0.5
         moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,
@@ -327,7 +341,7 @@ class Trainer:
                                     self.semi.class_threshold, self.semi.mask_threshold,
                                     self.semi.targets == "soft")
         statistics = {"kept_share": pseudo.kept_share}
-        if (unlabeled["labels"] >= 0).any():
+        if self.unlabeled.is_annotated:
             truth = view.show_segments(unlabeled["segments"], unlabeled["labels"], features.shape[-1])
             statistics |= agreement(pseudo, make_targets(*truth, self.model.num_classes, features.shape[-1])[0])
         return pseudo, features, valid, statistics
@@ -360,7 +374,7 @@ class Trainer:
         batch, _, length = features.shape
         seen, losses = valid.to(features.dtype), {}
         if self.tasks.random_foreground > 0:
-            segments, labels = (x.to(self.device) for x in pretext.random_segments(batch, length, generator))
+            segments, labels = (to_device(x, self.device) for x in pretext.random_segments(batch, length, generator))
             targets, mask_targets = make_targets(segments, labels, 1, length)
             kept = pretext.keep_foreground(features, targets[:, 0])
             kept = augment.perturb(kept, self.augmentation.noise, 0, 0, 0, generator)

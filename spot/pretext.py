@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from spot.devices import drawn_on, to_device
 from spot.losses import mask_loss, weighted_mean
 
 
@@ -44,7 +45,7 @@ def shuffle_chunks(features, chunks, generator):
     """
     batch, channels, length = features.shape
     size = length // chunks
-    order = torch.rand(batch, chunks, generator=generator).argsort(1).to(features.device)
+    order = to_device(torch.rand(batch, chunks, generator=generator).argsort(1), features.device)
     parts = features[..., : chunks * size].reshape(batch, channels, chunks, size)
     index = order[:, None, :, None].expand_as(parts)
     return parts.gather(2, index).reshape(batch, channels, chunks * size), order
@@ -61,7 +62,7 @@ def order_loss(position_logits, order, valid):
 
 def drop_features(features, share, generator):
     """Set a random share of the single feature values to 0. features: (B, C, T)."""
-    keep = torch.rand(features.shape, generator=generator).to(features.device) >= share
+    keep = torch.rand(features.shape, **drawn_on(features.device, generator)) >= share
     return features * keep
 
 

@@ -7,6 +7,7 @@ import torch
 
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
+from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
 from spot.limits import DECODING, GRID, fault
 from spot.losses import class_probabilities, pooled_class_logits
@@ -191,7 +192,7 @@ def run_windows(model, features, valid, batch_size, amp="none"):
     amp: none, or bf16: the precision of the model alone
     SpotError where an output is not finite.
     """
-    with torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
+    with exact_convolutions(), torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
         parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
                  for i in range(0, len(features), batch_size)]
     merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
@@ -243,7 +244,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
         size = max(batch_size // len(first_snippets), 1)
         for chunk in (members[i : i + size] for i in range(0, len(members), size)):
             windows, valid = stack_windows([fitted[i] for i in chunk], first_snippets, grid.temporal_scale)
-            outputs = run_windows(model, windows.to(device), valid.to(device), batch_size, amp)
+            outputs = run_windows(model, to_device(windows, device), to_device(valid, device), batch_size, amp)
             scores = None
             if external[chunk[0]] is not None:
                 scores = torch.as_tensor(np.stack([external[i] for i in chunk]), dtype=torch.float32, device=device)

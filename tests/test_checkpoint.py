@@ -241,3 +241,29 @@ def test_a_write_that_torch_gives_up_is_told_as_one(tmp_path, monkeypatch):
     with pytest.raises(SpotError, match=r"x\.pt: cannot be written \(.*unexpected pos"):
         checkpoint.save(tmp_path / "x.pt", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 20.00 MiB.", "no space"])
+def test_memory_that_runs_out_is_not_taken_for_a_full_disk(tmp_path, monkeypatch, message):
+    """While a checkpoint is written: a GPU that is full is said by the script, any other fault is one of the file."""
+    def failing(*_):
+        raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(torch.OutOfMemoryError if "CUDA" in message else SpotError, match=message[:8]):
+        checkpoint.save(tmp_path / "last.pt", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_runs_out_while_resuming_is_not_a_broken_file(tmp_path, monkeypatch):
+    run = trainer()
+    content = {"architecture": {}, "labeled_names": [], "trainer": run.state(), "records": [], "best": -1.0}
+    checkpoint.save(tmp_path / "last.pt", content)
+    assert checkpoint.resume(tmp_path / "last.pt", run, {}, []) == {"records": [], "best": -1.0}
+
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(run, "load_state", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoint.resume(tmp_path / "last.pt", run, {}, [])

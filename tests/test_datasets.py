@@ -9,15 +9,15 @@ from tiny import CLASSES, LABELED, UNLABELED, C, Source, T, dataset, features_of
 
 from spot.datasets import (
     GridSettings,
+    Rows,
     SnippetDataset,
-    choose_device,
-    choose_precision,
     draw,
     feature_statistics,
     open_data,
     room_bytes,
     with_features,
 )
+from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import SpotError, write_json
 
@@ -270,7 +270,9 @@ def test_precision_is_chosen_by_what_the_processor_multiplies_fast(monkeypatch):
 
 
 @pytest.mark.parametrize(("room", "cache"), [({"memory": 10_000}, "memory"), ({"memory": 10}, "disk"),
-                                             ({"memory": 10, "device": 10_000}, "device")])
+                                             ({"device": 10_000, "memory": 10}, "device"),
+                                             ({"device": 200, "memory": 10_000}, "memory"),
+                                             ({"device": 200, "memory": 300}, "disk")])
 def test_features_wait_where_there_is_room(monkeypatch, room, cache):
     """Two videos of 8 snippets x 6 channels are 384 bytes; without room for them they stay on the disk."""
     monkeypatch.setattr("spot.datasets.room_bytes", lambda _: room)
@@ -278,6 +280,22 @@ def test_features_wait_where_there_is_room(monkeypatch, room, cache):
     data = SnippetDataset(videos, Source(features_of(videos)), GridSettings("resize", T), CLASSES, C, "auto")
     assert data.bank.cache == cache
     assert torch.equal(data.batch([0, 1])["features"], dataset(videos).batch([0, 1])["features"])
+
+
+def test_a_table_on_a_gpu_grows_in_copies(monkeypatch):
+    """Videos of 3, 1, 7, 2 rows in copies of two: room for 1.02 * 4 rows / 2 videos * 4 = 9, too little for 11, so it
+    grows to 1.02 * 13 / 4 * 4 = 14. What is there by then stays, and the rows that nobody filled are not shown."""
+    monkeypatch.setattr("spot.datasets.COPIED_BYTES", 1)
+    rows = Rows(torch.device("cpu"), 4)
+    x = torch.arange(13.0)[:, None]
+    sizes = []
+    for first, last in ((0, 3), (3, 4), (4, 11), (11, 13)):
+        rows.add(x[first:last])
+        if last in (4, 13):
+            rows._send()
+            sizes.append(len(rows.on_gpu))
+    assert sizes == [9, 14] and torch.equal(rows.on_gpu[: rows.filled], x)
+    assert torch.equal(rows.moved(torch.device("cpu")).table(), x)
 
 
 def test_a_system_that_does_not_tell_its_memory_has_some(monkeypatch):

@@ -1,5 +1,6 @@
 """Several processes that train and detect as one: gloo on the CPU, the tiny model, a few steps."""
 
+import argparse
 import itertools
 import multiprocessing
 import os
@@ -17,7 +18,8 @@ from tiny import LABELED, dataset, features_of, model, same, trainer, weights_of
 import spot_inference
 import spot_train
 from spot import checkpoint, distributed
-from spot.datasets import choose_device, draw, room_bytes
+from spot.datasets import draw, room_bytes
+from spot.devices import choose_device
 from spot.files import SpotError, read_json
 
 __all__ = ["data", "many", "run_folder"]  # fixtures
@@ -245,7 +247,17 @@ def third_of_eight(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: argparse.Namespace(uuid=f"GPU-{index}"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", seen_by(8, 8))
     return taken
+
+
+def seen_by(processes, gpus):
+    """A stand-in for `all_gather_object`, in which so many processes name so many different GPUs."""
+    def gather(every, name):
+        every[:] = [f"GPU-{number % gpus}" for number in range(processes)]
+    return gather
 
 
 def test_every_process_has_its_own_gpu(third_of_eight, monkeypatch):
@@ -257,6 +269,24 @@ def test_every_process_has_its_own_gpu(third_of_eight, monkeypatch):
     with pytest.raises(SpotError, match=r"process 3 of this machine has no GPU, there are 2; .*--nproc_per_node=2"):
         choose_device("cuda")
     assert third_of_eight == [2]
+
+
+def test_a_process_that_sees_one_gpu_alone_takes_it(third_of_eight, monkeypatch):
+    """As Slurm starts them: the third process of the machine, whose only GPU has number 0 in each."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SpotError, match="process 3 of this machine has no GPU, there are 1"):
+        distributed.own_device(torch.device("cuda"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    assert distributed.own_device(torch.device("cuda")) == torch.device("cuda:0") and third_of_eight == [0]
+
+
+def test_processes_that_see_the_same_gpu_are_refused(third_of_eight, monkeypatch):
+    """CUDA_VISIBLE_DEVICES=0 for all of them: nccl would end in a fault of its own."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.distributed, "all_gather_object", seen_by(8, 1))
+    with pytest.raises(SpotError, match="8 processes see 1 GPUs, and each needs its own; let CUDA_VISIBLE_DEVICES"):
+        distributed.own_device(torch.device("cuda"))
 
 
 def test_the_processes_of_a_machine_share_its_memory(third_of_eight, monkeypatch):

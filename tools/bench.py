@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from spot import command_line, engine
 from spot.annotations import Video
 from spot.config import decoding_values, grid_values, load_config, plain
-from spot.datasets import GridSettings, SnippetDataset, choose_device, choose_precision, feature_statistics
+from spot.datasets import GridSettings, SnippetDataset, feature_statistics
+from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import SpotError, streamed_results, write_json
 from spot.model import build_model
