@@ -1,14 +1,15 @@
 """Detect actions with a trained model.
 
-    python spot_inference.py checkpoint=runs/anet [section.key=value ...] [--plot]
+    python spot_inference.py RUN [section.key=value ...] [--plot]
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
-    python spot_inference.py checkpoint=runs/anet features=FILE_OR_FOLDER [fps=.. stride=.. window=..] [--plot]
+    python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. window=..] [--plot]
 
-`checkpoint=` takes a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
-`output_path`/detections.json for every video of `dataset.eval_subset`, and with --plot a picture of a few of them,
-which `eval.py --report` shows; with `features=`, which needs no annotation, `output_path`/own/detections.json and .csv
-for every video there, and with --plot a picture of each. Beside them actions.csv: of the detections those whose score
-is `testing.action_threshold` or more, without overlaps of one class, in order of time.
+RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
+`output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
+and with --plot a picture of a few of them, which `eval.py --report` shows; with `features=`, which needs no annotation,
+`output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each. Beside them
+actions.csv: of the detections those whose score is `testing.action_threshold` or more, without overlaps of one class,
+in order of time.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
@@ -22,10 +23,28 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from spot import command_line
+
+DEFAULT_CONFIG = "config/anet.yaml"
+RUN_MEANS = "a run folder or a checkpoint file, as checkpoint="
+NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
+
+
+def make_parser():
+    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings file, needed only with a published checkpoint")
+    parser.add_argument("--plot", action="store_true", help="draw what the model sees, timelines/VIDEO.png: "
+                        f"{NUM_PICTURES} videos of the subset, or all of features=")
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.parse_early(make_parser, run_means=RUN_MEANS)
+
 import numpy as np
 from tqdm import tqdm
 
-from spot import command_line, distributed
+from spot import distributed
 from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
 from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
@@ -37,28 +56,31 @@ from spot.config import (
     load_config,
     plain,
     refuse_own_video_keys,
+    save_config,
     scoring_values,
 )
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
-from spot.files import SpotError, atomic_path, locked, read_json, remove_unfinished, streamed_results
+from spot.files import (
+    SpotError,
+    atomic_path,
+    expand_home,
+    locked,
+    read_json,
+    remove_unfinished,
+    streamed_results,
+    write_text,
+)
 from spot.losses import class_probabilities, foreground
 from spot.operating_point import actions_of
 from spot.proposals import detect, run_windows, stack_windows, to_results
 from spot.segments import window_starts
 
-DEFAULT_CONFIG = "config/anet.yaml"
-NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
-
 
 def main(argv=None):
-    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", help="settings file, needed only with a published checkpoint")
-    parser.add_argument("--plot", action="store_true", help="draw what the model sees, timelines/VIDEO.png: "
-                        f"{NUM_PICTURES} videos of the subset, or all of features=")
-    arguments = command_line.parse(parser, argv)
-    config = settings_of(arguments.config, arguments.overrides)
+    arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
+    config = settings_of(arguments)
     if config.features is not None:
         infer_own(config, arguments.plot)
         return
@@ -66,17 +88,49 @@ def main(argv=None):
     infer(config, arguments.plot)
 
 
-def settings_of(config_path, overrides):
-    """The settings of the run that `checkpoint=` (or else `output_path=`) names; --config where there is none."""
-    given = dict(override.partition("=")[::2] for override in overrides)
-    run = Path(given.get("checkpoint") or given.get("output_path")
-               or load_config(config_path or DEFAULT_CONFIG).output_path)
-    own = (run if run.is_dir() else run.parent) / "config.yaml"
+def settings_of(arguments):
+    """The settings of the run that RUN, `checkpoint=` or else `output_path=` names; --config where there is none."""
+    overrides = list(arguments.overrides)
+    given = {key: expand_home(value) for key, _, value in (override.partition("=") for override in overrides)}
+    if arguments.run and "checkpoint" in given:
+        raise SpotError(f"{arguments.run} and checkpoint={given['checkpoint']} are two runs; give one of them")
+    if arguments.run:
+        given["checkpoint"] = arguments.run
+        overrides.append(f"checkpoint={arguments.run}")
+    run = given.get("checkpoint") or given.get("output_path")
+    run = folder_of(run or load_config(arguments.config or DEFAULT_CONFIG).output_path)
+    own = run / "config.yaml"
     if not own.is_file():
-        return load_config(config_path or DEFAULT_CONFIG, overrides)
+        return load_config(arguments.config or DEFAULT_CONFIG, overrides)
     if "checkpoint" in given and "output_path" not in given:
-        overrides = [*overrides, f"output_path={own.parent}"]
+        overrides.append(f"output_path={run}")
+    if given.get("checkpoint") and run == Path(given["checkpoint"]) and not RunFolder(run).checkpoints():
+        # Detections of a run elsewhere: their settings name its checkpoint.
+        overrides = [override for override in overrides if not override.startswith("checkpoint=")]
     return load_config(own, overrides)
+
+
+def folder_of(run):
+    """The folder that a run folder or a checkpoint file means."""
+    return Path(run) if Path(run).is_dir() else Path(run).parent
+
+
+def describe_elsewhere(config, folder):
+    """Where detections do not lie with their run, write its settings beside them: by these they are evaluated.
+
+    SpotError where another run lies there.
+    """
+    if config.checkpoint is None or folder.path.resolve() == folder_of(config.checkpoint).resolve():
+        return
+    if folder.checkpoints():
+        raise SpotError(f"output_path {folder.path} holds another run than checkpoint={config.checkpoint}; choose "
+                        "another output_path")
+    save_config(config, folder.config)
+    labeled = RunFolder(folder_of(config.checkpoint)).labeled
+    if labeled.is_file():
+        write_text(folder.labeled, labeled.read_text(encoding="utf-8"))
+    else:
+        folder.labeled.unlink(missing_ok=True)
 
 
 def infer(config, plot=False):
@@ -107,6 +161,7 @@ def infer(config, plot=False):
             kept[name] = entries
 
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
+        describe_elsewhere(config, folder)
         for picture in folder.timelines.glob("*.png"):  # of earlier detections
             picture.unlink()
         # Without features nothing is found, and evaluation counts it.

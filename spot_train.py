@@ -1,6 +1,7 @@
 """Train SPOT: pre-training on all training videos, then training on labels and pseudo labels.
 
     python spot_train.py [--config config/anet.yaml] [section.key=value ...]
+    python spot_train.py RUN [section.key=value ...]             go on with a run that was stopped, by its own settings
     python spot_train.py --config C --check                      read everything once, tell what is wrong with it
     python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
 
@@ -11,13 +12,34 @@ events, last.pt (to resume) and best.pt (to detect with).
 """
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
+
+from spot import command_line
+
+DEFAULT_CONFIG = "config/anet.yaml"
+RUN_MEANS = "the folder of a run that was stopped, to go on with by its own settings"
+
+
+def make_parser():
+    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("-c", "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG})")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--check", action="store_true", help="read all data once, report on it, do not train")
+    task.add_argument("--pack", metavar="FILE.h5", help="write the features of all annotated videos into one HDF5 file")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
+                        help="precision of --pack (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.parse_early(make_parser, run_means=RUN_MEANS)
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from spot import checkpoint, command_line, distributed
+from spot import checkpoint, distributed
 from spot.annotations import labeled_split
 from spot.config import (
     data_values,
@@ -51,15 +73,8 @@ from spot_inference import Times, detect_all
 
 
 def main(argv=None):
-    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--config", default="config/anet.yaml", help="settings file (default: %(default)s)")
-    task = parser.add_mutually_exclusive_group()
-    task.add_argument("--check", action="store_true", help="read all data once, report on it, do not train")
-    task.add_argument("--pack", metavar="FILE.h5", help="write the features of all annotated videos into one HDF5 file")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
-                        help="precision of --pack (default: %(default)s)")
-    arguments = command_line.parse(parser, argv)
-    config = load_config(arguments.config, arguments.overrides)
+    arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
+    config = settings_of(arguments)
     refuse_own_video_keys(config, "is a key of spot_inference.py")
     if not (arguments.check or arguments.pack):
         train(config)
@@ -68,6 +83,24 @@ def main(argv=None):
             check(config)
         else:
             pack_features(config, arguments.pack, arguments.dtype)
+
+
+def settings_of(arguments):
+    """The settings of --config, or of the run folder that is named to go on with."""
+    if arguments.run is None:
+        return load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides)
+    folder = checkpoint.RunFolder(arguments.run)
+    if arguments.config:
+        raise SpotError(f"{folder.path} has its own settings, so --config has no effect; leave it out, or begin a new "
+                        f"run by output_path={folder.path}")
+    reads_only = arguments.check or arguments.pack
+    if not folder.config.is_file() or not (reads_only or folder.last.is_file()):
+        raise SpotError(f"{folder.path}: holds no run to go on with (config.yaml and last.pt); begin one by "
+                        f"--config FILE output_path={folder.path}")
+    config = load_config(folder.config, ["training.resume=auto", f"output_path={folder.path}", *arguments.overrides])
+    if Path(config.output_path) != folder.path:
+        raise SpotError(f"{folder.path} and output_path={config.output_path} are two runs; give one of them")
+    return config
 
 
 def check(config):
@@ -88,11 +121,12 @@ def pack_features(config, path, dtype):
     videos, _, source = open_data(**data_values(config))
     present, _ = with_features(videos, source, "annotated")
     count = pack(source, [video.name for video in present], path, dtype, attributes=grid_values(config))
-    print(f"the features of {count} videos are in {path}: train with dataset.feature_path={path}")
+    print(f"the features of {count} videos are in {path}: train with {shlex.quote(f'dataset.feature_path={path}')}")
 
 
 def train(config):
     """Train one run as `config` says; returns its RunFolder."""
+    refuse_nothing_to_do(config.training)
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
     if config.training.resume != "auto" and distributed.is_first():
@@ -137,8 +171,23 @@ def train(config):
         run_stages(config, folder, trainer, architecture, class_names, labeled_names,
                    lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
         choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
-    print(f"the run is in {folder.path}: python spot_inference.py checkpoint={folder.path}")
+    print(f"the run is in {folder.path}: {command_line.command('spot_inference.py', folder.path)}")
+    if not config.training.max_epoch:
+        print("its class head is as it was drawn: only the pretext stage was trained (training.max_epoch=0); train on "
+              f"from it by {shlex.quote(f'training.pretrained={folder.path}')}")
     return folder
+
+
+def refuse_nothing_to_do(training):
+    """SpotError where no stage has an epoch: there would be no run."""
+    if training.max_epoch:
+        return
+    if training.pretrained:
+        raise SpotError("training.max_epoch=0 leaves nothing to train, because training.pretrained replaces the "
+                        "pretext stage; give training.max_epoch=1 or more")
+    if not training.pretrain_epoch:
+        raise SpotError("training.max_epoch=0 and training.pretrain_epoch=0 leave nothing to train; give one of them "
+                        "1 or more")
 
 
 def run_stages(config, folder, trainer, architecture, class_names, labeled_names, watch):

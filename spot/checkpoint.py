@@ -31,6 +31,10 @@ class RunFolder:
         self.timelines, self.actions = self.path / "timelines", self.path / "actions.csv"
         self.action_threshold = self.path / "action_threshold.json"
 
+    def checkpoints(self):
+        """The checkpoint files that are there, the one to detect with first."""
+        return [file for file in (self.best, self.last) if file.is_file()]
+
     def refuse_another_run(self):
         """SpotError where the folder holds a run already."""
         if self.last.exists():
@@ -120,7 +124,7 @@ def checkpoint_file(path):
     path = Path(path)
     if not path.is_dir():
         return path
-    found = [file for file in (path / "best.pt", path / "last.pt") if file.is_file()]
+    found = RunFolder(path).checkpoints()
     if not found:
         raise SpotError(f"{path}: holds neither best.pt nor last.pt; give checkpoint= a run folder or a file")
     return found[0]
