@@ -133,11 +133,16 @@ def video_scores(result):
 
 
 def bootstrap(result, resamples=1000, seed=0):
-    """Average mAP (resamples,) on as many videos drawn with replacement: how much it depends on which videos there are.
+    """Average mAP (resamples,) on as many videos drawn with replacement; see `bootstrap_ap`."""
+    return np.nanmean(bootstrap_ap(result, resamples, seed), axis=2).mean(axis=1)
+
+
+def bootstrap_ap(result, resamples=1000, seed=0):
+    """AP (resamples, R, K) on as many videos drawn with replacement: how much it depends on which videos there are.
 
     Matching happens within a video, so it is reused: a video drawn w times gives its detections and segments the weight
     w. Its copies tie, and the precision is read after the tie (for interpolated AP that is exact). A class that a
-    resample misses is left out of its mean. Detections in videos outside the ground truth keep weight 1.
+    resample misses is NaN there. Detections in videos outside the ground truth keep weight 1.
     Two results on the same ground truth with the same seed see the same resamples, so their difference is paired.
     """
     scene, generator = result.scene, np.random.default_rng(seed)
@@ -150,7 +155,7 @@ def bootstrap(result, resamples=1000, seed=0):
     hits_per_threshold = np.cumsum([len(part) for part in hits])[:-1]
     all_count = result.counted.all()
 
-    samples = np.empty(resamples)
+    samples = np.full((resamples, num_thresholds, num_classes), np.nan)
     for index in trange(resamples, desc="bootstrap", disable=None, leave=False):
         weight = np.ones(len(scene.videos), np.int32)
         drawn = generator.integers(0, scene.num_videos, scene.num_videos)
@@ -172,7 +177,7 @@ def bootstrap(result, resamples=1000, seed=0):
             precision = best_from_here(precision, group, row)
         total = np.bincount(group, weights=precision * of_detection[hit], minlength=num_classes * num_thresholds)
         present = positives > 0
-        samples[index] = (total.reshape(num_thresholds, num_classes)[:, present] / positives[present]).mean()
+        samples[index][:, present] = total.reshape(num_thresholds, num_classes)[:, present] / positives[present]
     return samples
 
 
