@@ -69,6 +69,7 @@ from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
+from spot.standardize import choose_standardization
 from spot_inference import Times, detect_all
 
 
@@ -140,8 +141,10 @@ def train(config):
     training, _ = with_features(training, source, "training")
     labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
     grid = GridSettings(**grid_values(config))
+    standardization = choose_standardization(config.model.standardize, labeled, class_names)
+    print(f"features are standardized by statistics of: {standardization.kind} ({standardization.evidence})")
     load = {"source": source, "grid": grid, "class_names": class_names, "feat_dim": config.model.feat_dim,
-            "cache": config.training.cache, "device": device}
+            "cache": config.training.cache, "device": device, "own_statistics": standardization.kind == "recording"}
     labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
     unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
     report_data(labeled_data, unlabeled_data, held_out, class_names)
@@ -149,14 +152,14 @@ def train(config):
 
     # Model.
     torch.manual_seed(config.training.random_seed)
-    architecture = {key: value for key, value in plain(config.model).items() if key != "standardize"}
-    architecture |= {"num_classes": len(class_names), "chunks": config.pretext.chunks}
+    architecture = {**plain(config.model), "standardize": standardization.kind, "num_classes": len(class_names),
+                    "chunks": config.pretext.chunks}
     model = build_model(**architecture)
     model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names}
     rates = {video.fps for video in training}
     if model.settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
         model.settings["fps"] = rates.pop()
-    if config.model.standardize:
+    if standardization.kind != "none":
         model.set_statistics(*feature_statistics(*filter(None, [labeled_data, unlabeled_data])))
     if config.training.pretrained:
         checkpoint.load_pretrained(model, config.training.pretrained)

@@ -166,7 +166,8 @@ def _refuse_unreal(state):
 
 def _refuse_unsound(architecture, settings):
     """ValueError where what a checkpoint of ours says of its model is out of range, or does not go together."""
-    lacking = [key for key in ARCHITECTURE if key not in ("dropout", "chunks") and key not in architecture]
+    needed = set(ARCHITECTURE) - {"dropout", "chunks", "standardize"}
+    lacking = sorted(needed - set(architecture))
     if lacking:
         raise ValueError(f"its architecture lacks {lacking[0]}")
     wrong = fault(architecture, ARCHITECTURE) or sizes_fault(**architecture)

@@ -68,7 +68,9 @@ class Model:
     embedding_head: int = limited("embedding_head", 4)  # H
     embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
     dropout: float = limited("dropout", 0.1)
-    standardize: bool = True  # features to zero mean and unit variance per channel, over all training videos
+    # Zero mean and unit deviation per channel: over all training videos, or over each recording; auto: by the labels.
+    # true and false of older runs are training and none.
+    standardize: str = choice("auto", "training", "recording", "none")
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Training:
 
     batch_size: int = number(16, 1)  # labeled videos per step, of each process
     unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
-    steps_per_epoch: int | None = 50  # null: one pass over the labeled videos
+    # auto: by the numbers of sequences, see spot/schedule.py; null: one pass over the labeled videos
+    steps_per_epoch: Any = "auto"
     pretrain_epoch: int = number(0, 0)  # of the pretext stage
     max_epoch: int = number(32, 0)
     learning_rate: float = number(5e-4, 0)
@@ -131,6 +134,8 @@ class Semi:
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
 
+# What older settings files and runs say, and what it is called now.
+OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
 OWN_VIDEO_KEYS = ("features", "fps", "stride", "window", "duration")
 # Names of the losses; `class` cannot be a dataclass field.
@@ -315,7 +320,7 @@ def _parse(schema, key, text):
     except Exception as error:  # see _read_yaml
         raise SpotError(f"override {f'{key}={text}'!r}: the value is not valid YAML") from error
     # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.
-    keeps_number = key == "dataset.labeled" and isinstance(parsed, float | int)
+    keeps_number = key in ("dataset.labeled", "training.steps_per_epoch") and isinstance(parsed, float | int)
     return text if kind is Any and not (keeps_number or isinstance(parsed, list)) else parsed
 
 
@@ -326,6 +331,7 @@ def _set(config, schema, key, value, source):
         hint = next((name for name in schema if near and name.endswith(near[0])), None)
         raise SpotError(f"{source}: unknown key {key!r}" + (f"; the nearest valid key is {hint!r}" if hint else ""))
     kind, metadata = schema[key]
+    value = OLDER_VALUES.get(key, {}).get(str(value).lower(), value)
     if any("${" in text for text in _texts(value)):
         raise SpotError(f"{source}: {key}: interpolation ${{...}} is not supported; write the value out")
     if _is_text(kind) and value is not None and not isinstance(value, str):
@@ -385,8 +391,9 @@ def _check_whole(config, path):
     if config.features is not None and not all(isinstance(item, str) for item in _items(config.features)):
         raise SpotError(f"{source}: features must be a path or a list of paths, got {plain(config.features)!r}")
     steps = config.training.steps_per_epoch
-    if steps is not None and steps < 1:
-        raise SpotError(f"{source}: training.steps_per_epoch must be at least 1 or null, got {steps}")
+    if not (steps in ("auto", None) or (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1)):
+        raise SpotError(f"{source}: training.steps_per_epoch must be auto, null or a whole number of at least 1, got "
+                        f"{steps!r}")
     wrong = sizes_fault(**{**plain(config.model), "chunks": config.pretext.chunks}, prefix="model.")
     if wrong:
         raise SpotError(f"{source}: {wrong}")

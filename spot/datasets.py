@@ -18,6 +18,7 @@ from spot.distributed import machine_share
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
 from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
+from spot.standardize import by_recording
 from spot.targets import pad_segments
 
 MISSING_SHOWN = 5
@@ -275,23 +276,26 @@ class SnippetDataset:
 
     videos: list of annotations.Video that have features; source: features.FeatureSource
     grid: GridSettings; class_names: list of K names
+    own_statistics: standardize each recording by its own mean and deviation, see `spot.standardize`
     A `resize` video is one sequence; a `window` video gives windows that overlap by half.
     """
 
-    def __init__(self, videos, source, grid, class_names, feat_dim, cache="memory", device="cpu", progress="features"):
+    def __init__(self, videos, source, grid, class_names, feat_dim, cache="memory", device="cpu", progress="features",
+                 own_statistics=False):
         if not videos:
             raise SpotError(f"no video with features for {progress}; check dataset.feature_path and the subset names")
         self.videos, self.source, self.grid_settings = videos, source, grid
         self.feat_dim, self.num_snippets, self.device = feat_dim, grid.temporal_scale, torch.device(device)
         self.class_index = {name: index for index, name in enumerate(class_names)}
-        self.num_classes = len(class_names)
+        self.num_classes, self.own_statistics = len(class_names), own_statistics
         self.dirty = {"clipped": 0, "dropped": 0}
         self.bank = FeatureBank(self._read, cache, device, len(videos))
         self._load(progress)
         self._cut()
 
     def _read(self, index):
-        return self.grid_settings.fit(self.source.read(self.videos[index].name))
+        features = self.grid_settings.fit(self.source.read(self.videos[index].name))
+        return by_recording(features) if self.own_statistics else features
 
     def _load(self, progress):
         """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""

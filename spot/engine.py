@@ -17,12 +17,12 @@ from spot.devices import to_device
 from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, make_pseudo_labels
+from spot.schedule import EPOCHS, learning_rate_share, training_steps
 from spot.targets import make_targets
 
 # Background rows must be quiet, but there are more of them than foreground rows.
 BACKGROUND_ROW_WEIGHT = 0.3
 GRADIENT_NORM = 1.0
-WARMUP_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -101,21 +101,6 @@ def make_optimizer(model, kind, learning_rate, weight_decay):
                               {"params": free, "weight_decay": 0.0}], lr=learning_rate, fused=True)
 
 
-def learning_rate_share(schedule, step, total_steps, steps_per_epoch, restart=0):
-    """The share of the base learning rate at a step: `cosine` with a short warm-up, or `step` (x 0.2 per 10 epochs).
-
-    restart: the step where the cosine begins anew, so that what comes before has converged by then
-    """
-    if schedule == "step":
-        return 0.2 ** (step // steps_per_epoch // 10)
-    if step < restart:
-        total_steps = restart
-    else:
-        step, total_steps = step - restart, total_steps - restart
-    warm = min(1.0, (step + 1) / min(WARMUP_STEPS, max(total_steps // 10, 1)))
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(step / total_steps, 1))))
-
-
 class Trainer:
     """The state of a training run and its epochs.
 
@@ -131,7 +116,7 @@ class Trainer:
         self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
         self.batch_size = batch_size
         self.unlabeled_size = round(batch_size * unlabeled_ratio) if unlabeled else 0
-        self.steps_per_epoch = steps_per_epoch or math.ceil(len(labeled) / (batch_size * distributed.world_size()))
+        self.steps_per_epoch = self._steps_of_an_epoch(steps_per_epoch)
         self.pretrain_epochs, self.epochs = pretrain_epochs, epochs
         self.schedule, self.learning_rate, self.seed = schedule, learning_rate, seed
         self.device = next(model.parameters()).device
@@ -144,6 +129,15 @@ class Trainer:
         self.in_step = distributed.in_step(model)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
+
+    def _steps_of_an_epoch(self, wanted):
+        """wanted: a number; auto: as the numbers of sequences ask for; None: one pass over the labeled sequences."""
+        together = self.batch_size * distributed.world_size()
+        if wanted != "auto":
+            return wanted or math.ceil(len(self.labeled) / together)
+        unlabeled = 0 if self.unlabeled is None or self.semi.method == "none" else len(self.unlabeled)
+        return training_steps(len(self.labeled), unlabeled, together, self.unlabeled_size * distributed.world_size(),
+                              self.semi.burn_in) // EPOCHS
 
     def start_stage(self):
         """A fresh optimizer and a teacher that starts from the model."""

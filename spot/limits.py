@@ -17,11 +17,12 @@ RANGES = {
 }
 # The first one is the default.
 CHOICES = {"encoder": ("conv_transformer", "attention"), "mask_head": ("pairwise", "fixed"),
-           "class_activation": ("sigmoid", "softmax"), "grid": ("resize", "window"), "fusion": ("product", "sqrt")}
+           "class_activation": ("sigmoid", "softmax"), "standardize": ("training", "recording", "none"),
+           "grid": ("resize", "window"), "fusion": ("product", "sqrt")}
 OPTIONAL = ("fps", "class_names")  # None: each video's own; not known
 MOST_THRESHOLDS = 100
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
-                "num_classes", "dropout", "chunks")
+                "num_classes", "dropout", "chunks", "standardize")
 GRID = ("grid", "temporal_scale", "stride", "window", "offset", "fps")
 DECODING = ("mask_thresh", "top_k", "nms_sigma", "min_score", "max_detections", "class_power", "mask_power",
             "video_power", "fusion")

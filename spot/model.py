@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spot.standardize import by_sequence
+
 
 def dropout(x, share, training):
     """Dropout; on a CPU the coins are random bytes, because torch tosses one at a time there: 7 % of a training step.
@@ -153,40 +155,60 @@ class FixedMaskHead(nn.Module):
 class PairwiseMaskHead(nn.Module):
     """Does snippet j belong to the instance that snippet i is in?  For any T.
 
-    Similarity maps (several q_i . k_j of the embedding with a relative-position bias, and one of the features) and the
-    foreground of snippets i and j alone are refined by small convolutions over the (i, j) plane, where instances are
-    blocks and boundaries their edges.
+    Similarity maps (several q_i . k_j with a relative-position bias, and one of the features) and the foreground of i
+    and j alone are refined by small convolutions over the (i, j) plane, where instances are blocks and boundaries their
+    edges. The plane has a cell for every 2 x 2 pairs of snippets, a quarter of the work: a cell sees both snippets of
+    its row and its column and gives the logits of all four pairs; a product at full resolution sharpens them.
     """
 
-    def __init__(self, embed_dim, maps=8, width=8, reach=64):
+    def __init__(self, embed_dim, maps=8, width=16, reach=32, fine=16):
         super().__init__()
         while embed_dim % maps:
             maps //= 2
-        self.maps, self.reach = maps, reach
-        self.query, self.key = nn.Conv1d(embed_dim, embed_dim, 1), nn.Conv1d(embed_dim, embed_dim, 1)
+        self.maps, self.reach, self.fine = maps, reach, fine
+        self.query_key = nn.Linear(2 * embed_dim, 2 * embed_dim)
         self.offset = nn.Parameter(torch.zeros(maps, 2 * reach + 1))
-        self.alone = nn.Conv1d(embed_dim, 2 * width, 1)
+        self.alone = nn.Linear(2 * embed_dim, 2 * width)
         self.spread = nn.Conv2d(maps + 1, width, 3, padding=1)
         self.refine = nn.Conv2d(width, width, 3, padding=1)
-        self.out = nn.Conv2d(width, 1, 1)
+        self.out = nn.Conv2d(width, 4, 1)
+        self.fine_query_key = nn.Linear(embed_dim, 2 * fine)
 
     def forward(self, embedding, features, valid=None):
         """embedding (B, D, T), standardized features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T)."""
         batch, dim, length = embedding.shape
-        query = self.query(embedding).view(batch, self.maps, dim // self.maps, length)
-        key = self.key(embedding).view(batch, self.maps, dim // self.maps, length)
-        index = torch.arange(length, device=embedding.device)
-        index = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach) + self.reach
-        similarity = (query / math.sqrt(dim // self.maps)).transpose(2, 3) @ key
+        snippets = embedding.transpose(1, 2)  # (B, T, D)
+        pairs = F.pad(snippets, (0, 0, 0, length % 2)).reshape(batch, -1, 2 * dim)  # (B, T / 2, 2D)
+        cells = pairs.shape[1]
+        query, key = self.query_key(pairs).view(batch, cells, 2, self.maps, -1).permute(2, 0, 3, 1, 4)
+        similarity = (query / math.sqrt(query.shape[-1])) @ key.transpose(2, 3)  # (B, maps, T / 2, T / 2)
         # What bf16 has made stays in bf16: the convolution takes it so.
-        similarity = similarity + self.offset.to(similarity.dtype)[:, index]
-        similarity = torch.cat([similarity, self_similarity(features, valid)[:, None].to(similarity.dtype)], 1)
-        row, column = self.alone(embedding).chunk(2, 1)  # each (B, width, T)
+        similarity = similarity + relative_position(self.offset.to(similarity.dtype), cells)
+        own = self_similarity(features, valid)
+        own = F.avg_pool2d(F.pad(own, (0, length % 2, 0, length % 2))[:, None], 2).to(similarity.dtype)
+        row, column = self.alone(pairs).transpose(1, 2).chunk(2, 1)  # each (B, width, T / 2)
         # channels_last: the same numbers, about twice as fast with this few channels.
-        plane = self.spread(similarity.contiguous(memory_format=torch.channels_last))
+        plane = self.spread(torch.cat([similarity, own], 1).contiguous(memory_format=torch.channels_last))
         plane = F.gelu(plane + row[..., None] + column[:, :, None])
         plane = plane + F.gelu(self.refine(plane))
-        return self.out(plane)[:, 0]
+        coarse = F.pixel_shuffle(self.out(plane), 2)[:, 0, :length, :length]  # (B, T, T)
+        query, key = self.fine_query_key(snippets).chunk(2, 2)  # each (B, T, fine)
+        return coarse + query @ key.transpose(1, 2) / math.sqrt(self.fine)
+
+
+def relative_position(offset, length):
+    """A bias for each distance j - i, beyond the reach that of the farthest.
+
+    offset: (maps, 2 reach + 1); length: T -> (maps, T, T).
+    The rows are views of one line of biases, which is cheaper than looking each up, in the backward pass above all.
+    """
+    reach = offset.shape[1] // 2
+    beyond = length - 1 - reach
+    if beyond > 0:
+        line = torch.cat([offset[:, :1].expand(-1, beyond), offset, offset[:, -1:].expand(-1, beyond)], 1)
+    else:
+        line = offset[:, -beyond : 2 * reach + 1 + beyond]
+    return line.unfold(1, length, 1).flip(1)
 
 
 def self_similarity(features, valid=None):
@@ -229,6 +251,8 @@ class Spot(nn.Module):
         self.encoder, self.class_head, self.mask_head = encoder, class_head, mask_head
         self.order_head, self.reconstruct = order_head, reconstruct
         self.num_classes, self.class_activation = class_head.out_channels - 1, class_activation
+        # With `recording` the features of each recording take their own statistics before those of the training set.
+        self.standardization = "training"
         # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
         self.settings = {}
         self.register_buffer("feature_mean", torch.zeros(feat_dim, 1))
@@ -260,21 +284,26 @@ class Spot(nn.Module):
         return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
                 "mask_logits": mask_logits, "embedding": embedding}
 
-    def forward(self, features, valid=None):
+    def forward(self, features, valid=None, prepared=False):
         """features (B, C, T); valid (B, T) bool, False where a short sequence was padded, None = all valid.
 
+        Where recordings are standardized by their own statistics, a sequence counts as a recording, unless the features
+        are `prepared`: cut out of recordings that `spot.standardize.by_recording` has standardized.
         Returns class_logits (B, K+1, T) with background at index K; masks (B, T, T) in 0..1, row i is the foreground
         over the whole sequence as snippet i sees it; mask_logits (B, T, T), the same before the sigmoid;
         embedding (B, D, T).
         """
+        if self.standardization == "recording" and not prepared:
+            features = by_sequence(features, valid)
         return self.from_standardized(self.standardize(features, valid), valid)
 
 
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
-                num_classes, dropout=0.1, chunks=5):
+                num_classes, dropout=0.1, chunks=5, standardize="training"):
     """A model with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
+    standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
     """
     sizes = {"feat_dim": feat_dim, "temporal_scale": temporal_scale, "embedding_head": embedding_head,
              "embed_dim": embed_dim, "num_classes": num_classes}
@@ -293,5 +322,7 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     class_head = nn.Conv1d(embed_dim, num_classes + 1, 1)
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
-    return Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
-                OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1))
+    model = Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
+                 OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1))
+    model.standardization = standardize
+    return model

@@ -13,6 +13,7 @@ from spot.limits import DECODING, GRID, fault
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
 from spot.segments import window_starts
+from spot.standardize import by_recording
 
 
 @dataclass(frozen=True)
@@ -185,16 +186,23 @@ def _rows_of(x, index):
     return x.reshape(-1, *x.shape[2:]).take(first + index, 0)
 
 
+def takes_own_statistics(model):
+    """Whether the features of each recording are standardized by its own mean and deviation. model: any detector."""
+    return getattr(model, "standardization", "training") == "recording"
+
+
 @torch.no_grad()
 def run_windows(model, features, valid, batch_size, amp="none"):
-    """The model over (N, C, T) sequences in batches of `batch_size` -> one dict of float32 outputs, and "valid" (N, T).
+    """The model in batches of `batch_size` over (N, C, T) sequences of recordings that `detect` has prepared.
 
+    Returns one dict of float32 outputs, and "valid" (N, T).
     amp: none, or bf16: the precision of the model alone
     SpotError where an output is not finite.
     """
+    prepared = {"prepared": True} if takes_own_statistics(model) else {}
     with exact_convolutions(), torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
-        parts = [model(features[i : i + batch_size], valid[i : i + batch_size])
-                 for i in range(0, len(features), batch_size)]
+        parts = [model(*part, **prepared)
+                 for part in zip(features.split(batch_size), valid.split(batch_size), strict=True)]
     merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
     if not all(value.sum().isfinite() for value in merged.values()):  # else nothing would be found, without a word
         raise SpotError("the model's outputs are not finite; its weights were changed, or the features are in another "
@@ -228,6 +236,8 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
             raise SpotError(f"detect: features have shape {np.shape(x)}; expected (C, T') with C = {model.feat_dim}"
                             + ("; transpose it" if np.ndim(x) == 2 and np.shape(x)[1] == model.feat_dim else ""))
     fitted = [grid.fit(np.ascontiguousarray(x, np.float32)) for x in features]
+    if takes_own_statistics(model):
+        fitted = [by_recording(x) for x in fitted]
     grids = [grid.at(x.shape[1], *times) for x, *times in zip(
         fitted, _one_each(duration_sec, len(features)), _one_each(feature_duration_sec, len(features)), rates,
         strict=True)]

@@ -149,7 +149,7 @@ def test_a_wrong_type_in_a_file_is_refused(tmp_path, text):
 @pytest.mark.parametrize(("override", "words"), [
     ("training.batch_size=0", ">= 1, got 0"), ("semi.class_threshold=1.5", r"in 0\.\.1, got 1\.5"),
     ("training.learning_rate=-1", ">= 0"), ("dataset.labeled=0", r"share in \(0, 1\]"),
-    ("dataset.labeled=1.1", "share"), ("training.steps_per_epoch=0", "at least 1 or null"),
+    ("dataset.labeled=1.1", "share"), ("training.steps_per_epoch=0", "at least 1"),
     ("testing.mask_thresh=[0.5,1]", r"in \[0, 1\)"),
     ("testing.mask_thresh=[]", "mask_thresh"), ("dataset.fps=0", "fps"), ("dataset.fps=-25", "fps"),
     ("model.embed_dim=30", "multiple"), ("model.temporal_scale=3", "temporal_scale"), ("loss.mask=-1", ">= 0")])
@@ -215,7 +215,7 @@ def test_an_override_without_a_value_is_refused(tmp_path):
     ("dataset: {video_anno_path: a, feature_path: 3}", "dataset.feature_path must be text or a list of texts, got 3"),
     ("dataset: {video_anno_path: a, feature_path: f, feature_pattern: 3}", "dataset.feature_pattern must be text"),
     (f"{PATHS}features: 3", "features must be a path or a list of paths, got 3"),
-    (f"{PATHS}training: {{steps_per_epoch: 0}}", "training.steps_per_epoch must be at least 1 or null, got 0"),
+    (f"{PATHS}training: {{steps_per_epoch: 0}}", "training.steps_per_epoch must be auto, null or a whole number"),
     (f"{PATHS}model: {{temporal_scale: 4}}", "model.temporal_scale .4. must be at least pretext.chunks .5."),
     (f"{PATHS}model: {{encoder: attention, feat_dim: 7}}", "model.feat_dim .7. must be a multiple of"),
     (f"{PATHS}model: {{embed_dim: 12}}", "model.embed_dim .12. must be a multiple of 2"),

@@ -38,8 +38,7 @@ def test_no_two_settings_files_write_into_one_folder():
 def test_the_published_settings_build_the_published_network():
     """PUBLISHED.md: T = 100, C = 400, 4 heads as wide as the features, softmax, Adam at 4e-4."""
     config = load_config(next(path for path in FILES if path.stem == "anet_published"))
-    sizes = {key: value for key, value in plain(config.model).items() if key != "standardize"}
-    model = build_model(**sizes, num_classes=200)
+    model = build_model(**plain(config.model), num_classes=200)
     assert model.encoder.w_qs.weight.shape == (1600, 400) and model.class_activation == "softmax"
     assert model.mask_head.convs[-1].weight.shape == (100, 256, 1) and model.mask_head.convs[-1].bias is None
     assert config.training.optimizer == "adam" and config.training.learning_rate == 4e-4

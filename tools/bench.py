@@ -242,14 +242,14 @@ def random_trainer(bench, config, labeled, unlabeled, classes=CLASSES, source=No
                            class_names(classes), config.model.feat_dim, config.training.cache, bench.device)
             for first, count in ((0, labeled), (labeled, unlabeled))]
     model = random_model(bench, config, classes)
-    if config.model.standardize:
+    if config.model.standardize != "none":
         model.set_statistics(*feature_statistics(*sets))
     return make_trainer(config, model, *sets)
 
 
 def random_model(bench, config, classes=CLASSES):
     torch.manual_seed(0)
-    sizes = {key: value for key, value in plain(config.model).items() if key != "standardize"}
+    sizes = {**plain(config.model), "standardize": "training"}
     model = build_model(**sizes, num_classes=classes, chunks=config.pretext.chunks).to(bench.device)
     model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names(classes)}
     return model.eval()
