@@ -2,7 +2,7 @@
 
     python spot_inference.py RUN [section.key=value ...] [--plot]
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
-    python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. window=..] [--plot]
+    python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. every=.. window=..] [--plot]
 
 RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
@@ -298,7 +298,7 @@ def infer_own(config, plot):
         check_video_id(name, f"features={config.features}")  # its picture is called so
     if not names:
         raise SpotError(f"features={config.features}: no video is in all of them")
-    changes = {key: config[key] for key in ("stride", "window") if config[key] is not None}
+    changes = {key: config[key] for key in ("stride", "every", "window") if config[key] is not None}
     times = own_times(config, source, names)
     found = detect_all(model, config, class_names, source, names, times, **changes)
     if not distributed.is_first():

@@ -121,7 +121,9 @@ def pack_features(config, path, dtype):
         raise SpotError(f"--pack {path}: the file's name must end in {' or '.join(H5_SUFFIXES)}")
     videos, _, source = open_data(**data_values(config))
     present, _ = with_features(videos, source, "annotated")
-    count = pack(source, [video.name for video in present], path, dtype, attributes=grid_values(config))
+    # All rows are packed, so that dataset.every means the same for the packed file as for the others.
+    grid = {key: value for key, value in grid_values(config).items() if key != "every"}
+    count = pack(source, [video.name for video in present], path, dtype, attributes=grid)
     print(f"the features of {count} videos are in {path}: train with {shlex.quote(f'dataset.feature_path={path}')}")
 
 

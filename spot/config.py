@@ -6,6 +6,7 @@ Only the scripts and `tools/` read settings; everything else in `spot/` receives
 import dataclasses
 import difflib
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Dataset:
     blocked: str | None = None  # a list of video ids to leave out, in training and evaluation: OpenTAD's blocked.json
     feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
+    resample_streams: bool = False  # streams of different rate: to the length of the longest; false: refuse them
     train_subset: str = "training"
     eval_subset: str = "validation"
     num_classes: int | None = None  # null: from the annotations; a number is checked against them
@@ -50,7 +52,8 @@ class Dataset:
     labeled: Any = 0.1  # a share in (0, 1], a file with one video id per line, or info (see video_info_path)
     split_seed: int = 0  # which videos a share takes
     grid: str = choice(*CHOICES["grid"])
-    stride: int = limited("stride", 16)  # frames between two snippets (window grid)
+    stride: int = limited("stride", 16)  # frames between two rows of the feature files (window grid)
+    every: int = limited("every", 1)  # every n-th row is used: snippets are stride * every frames apart
     window: int = limited("window", 16)  # frames that a snippet sees (window grid)
     offset: int = limited("offset", 0)  # first frame of the first snippet (window grid)
     fps: float | None = limited("fps", None)  # frames per second; null: each video's own
@@ -137,8 +140,9 @@ class Semi:
 # What older settings files and runs say, and what it is called now.
 OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
-OWN_VIDEO_KEYS = ("features", "fps", "stride", "window", "duration")
+OWN_VIDEO_KEYS = ("features", "fps", "stride", "every", "window", "duration")
 # Names of the losses; `class` cannot be a dataclass field.
+OF_STREAMS = ("dataset.feature_path", "dataset.feature_pattern", "features")  # text, or a list of one per stream
 LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "consistency": 0.0, "reconstruction": 0.0}
 
 
@@ -172,7 +176,8 @@ class Config:
     # Inference on videos without annotation; the settings that were trained with hold where these are null.
     features: Any = None  # a feature file or folder; a list of them: their channels are concatenated
     fps: float | None = limited("fps", None)  # frames per second
-    stride: int | None = limited("stride", None)  # frames between two snippets
+    stride: int | None = limited("stride", None)  # frames between two rows of the feature files
+    every: int | None = limited("every", None)  # every n-th row is used
     window: int | None = limited("window", None)  # frames that a snippet sees
     duration: str | None = None  # seconds of every video, or a CSV with columns video, duration and perhaps fps
     dataset: Dataset = field(default_factory=Dataset)
@@ -229,7 +234,8 @@ def data_values(config):
     dataset = config.dataset
     return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
             "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
-            "feature_pattern": plain(dataset.feature_pattern), "feat_dim": config.model.feat_dim,
+            "feature_pattern": plain(dataset.feature_pattern), "resample_streams": dataset.resample_streams,
+            "feat_dim": config.model.feat_dim,
             "class_file": dataset.class_file, "num_classes": dataset.num_classes}
 
 
@@ -237,7 +243,7 @@ def grid_values(config):
     """Where snippets lie in time: the arguments of `datasets.GridSettings`, with `grid` for `kind`."""
     dataset = config.dataset
     return {"grid": dataset.grid, "temporal_scale": config.model.temporal_scale, "stride": dataset.stride,
-            "window": dataset.window, "offset": dataset.offset, "fps": dataset.fps}
+            "every": dataset.every, "window": dataset.window, "offset": dataset.offset, "fps": dataset.fps}
 
 
 def decoding_values(config):
@@ -281,10 +287,17 @@ def _read_yaml(path):
     except SpotError:
         raise
     except Exception as error:  # the YAML reader has many error types; each one means a broken file
-        raise SpotError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from error
+        raise SpotError(f"{path}: is not valid YAML ({' '.join(str(error).split())})" + _brace_hint(path)) from error
     if not isinstance(loaded, DictConfig):
         raise SpotError(f"{path}: expected sections with keys, got {type(loaded).__name__}")
     return OmegaConf.to_container(loaded, resolve=False)
+
+
+def _brace_hint(path):
+    """What to do about the usual mistake in a settings file: {video} without quotes."""
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^ *feature_pattern: *(\{video\}\S*)", text, re.M)
+    return f"; write feature_pattern: '{found[1]}', with quotes" if found else ""
 
 
 def _refuse_aliases(text, source):
@@ -310,8 +323,11 @@ def _parse(schema, key, text):
     kind = schema.get(key, (None,))[0]
     if text == "null" and kind is not str:
         return None
-    if _is_text(kind):
-        return text
+    if _is_text(kind) or (kind is Any and key != "dataset.labeled" and not text.lstrip().startswith("[")):
+        quoted = key == "dataset.feature_pattern" and re.fullmatch(r"(['\"])(.*)\1", text)  # as in a settings file
+        return quoted[2] if quoted else text
+    if key in OF_STREAMS and "{video}" in text and not set(text) & {*"'\""}:
+        return _list_of_patterns(text)
     try:
         _refuse_aliases(f"value: {text}", f"override {f'{key}={text}'!r}")
         parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)["value"]
@@ -322,6 +338,11 @@ def _parse(schema, key, text):
     # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.
     keeps_number = key in ("dataset.labeled", "training.steps_per_epoch") and isinstance(parsed, float | int)
     return text if kind is Any and not (keeps_number or isinstance(parsed, list)) else parsed
+
+
+def _list_of_patterns(text):
+    """`[{video}_rgb.npy, {video}_flow.npy]`, as a shell leaves it: to YAML, a brace without quotes begins a mapping."""
+    return [part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
 
 
 def _set(config, schema, key, value, source):

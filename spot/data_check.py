@@ -78,7 +78,8 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     Returns a Report; whatever is broken is listed in it.
     """
     report = Report()
-    source = open_features(report, data["feature_path"], data["feat_dim"], data["feature_pattern"])
+    source = open_features(report, data["feature_path"], data["feat_dim"], data["feature_pattern"],
+                           data.get("resample_streams", False))
     faults = []
     videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
     report.problems += shortened(faults, "faults of the annotations")
@@ -106,10 +107,10 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     return report
 
 
-def open_features(report, paths, feat_dim, pattern):
+def open_features(report, paths, feat_dim, pattern, resample=False):
     """The FeatureSource of the settings, None where it cannot be opened; all of its faults become problems."""
     faults = []
-    source = report.attempt(FeatureSource, paths, feat_dim, pattern, noting(faults))
+    source = report.attempt(FeatureSource, paths, feat_dim, pattern, noting(faults), resample)
     report.problems += shortened(faults, "feature files of one name")
     if source is None and isinstance(paths, list):  # the first stream that is broken need not be the only one
         patterns = pattern if isinstance(pattern, list) else [pattern] * len(paths)
@@ -371,7 +372,7 @@ def with_grid(report, videos, grid, facts):
 
 def grid_of(video, grid, facts):
     """The SnippetGrid of a video by the length of its features; SpotError where it needs what is not known."""
-    return grid.of(video, grid.temporal_scale if grid.grid == "resize" else facts.lengths[video.name])
+    return grid.of(video, grid.temporal_scale if grid.grid == "resize" else -(-facts.lengths[video.name] // grid.every))
 
 
 def time_differences(videos, grid, facts):

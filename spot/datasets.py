@@ -29,7 +29,7 @@ COPIED_BYTES = 256 << 20
 
 
 def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
-              num_classes):
+              num_classes, resample_streams=False):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
 
     Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
@@ -49,7 +49,7 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
     videos, num_blocked = without_blocked(videos, blocked)
     if blocked:
         print(f"note: {num_blocked} videos are left out, because {blocked} lists them", file=sys.stderr)
-    return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern)
+    return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
 
 
 def videos_of_subset(videos, key, subset, video_anno_path):
@@ -93,7 +93,11 @@ def with_features(videos, source, subset):
 
 @dataclass(frozen=True)
 class GridSettings:
-    """How features lie in time: `resize` or `window`; stride, window, offset in frames; fps None = each video's own."""
+    """How features lie in time: `resize` or `window`; stride, window, offset in frames; fps None = each video's own.
+
+    stride is that of the rows of the files, of which every n-th is used, from the first on: snippets are
+    stride * every frames apart, and each sees `window` frames as before.
+    """
 
     grid: str
     temporal_scale: int
@@ -101,16 +105,17 @@ class GridSettings:
     window: int = 16
     offset: int = 0
     fps: float | None = None
+    every: int = 1
 
     def of(self, video, num_snippets):
-        """The SnippetGrid of an annotated video with `num_snippets` feature rows; SpotError as in `at`."""
+        """The SnippetGrid of an annotated video of `num_snippets` used rows; SpotError as in `at`."""
         try:
             return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps)
         except SpotError as error:
             raise SpotError(f"video {video.name}: {error}") from error
 
     def at(self, num_snippets, duration_sec, feature_duration_sec=None, fps=None):
-        """The SnippetGrid of `num_snippets` feature rows; SpotError where a value that the grid needs is not known."""
+        """The SnippetGrid of `num_snippets` rows that `fit` returned; SpotError where a value it needs is not known."""
         if self.grid == "resize":
             if not duration_sec:
                 raise SpotError("its duration is not known, which dataset.grid=resize needs; "
@@ -118,10 +123,13 @@ class GridSettings:
             return resize_grid(self.temporal_scale, duration_sec, feature_duration_sec)
         if not (fps or self.fps):
             raise SpotError("its frame rate is not known, which dataset.grid=window needs; set dataset.fps")
-        return window_grid(num_snippets, self.stride, self.window, fps or self.fps, duration_sec, self.offset)
+        return window_grid(num_snippets, self.stride * self.every, self.window, fps or self.fps, duration_sec,
+                           self.offset)
 
     def fit(self, features):
-        """(C, T') numpy features as the grid wants them: resampled to T (`resize`), or as they are."""
+        """(C, T') numpy features as the grid wants them: every n-th row, and resampled to T (`resize`)."""
+        if self.every > 1:  # a copy, so that the other rows need no memory
+            features = np.ascontiguousarray(features[:, :: self.every])
         if self.grid == "window" or features.shape[1] == self.temporal_scale:
             return features
         resized = F.interpolate(torch.from_numpy(features)[None], self.temporal_scale, mode="linear",

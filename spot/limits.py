@@ -9,8 +9,8 @@ RANGES = {
     "feat_dim": (1, 1_000_000), "embedding_head": (1, 1000), "embed_dim": (1, 100_000), "num_classes": (1, 1_000_000),
     "dropout": (0.0, 0.99), "chunks": (2, 1000),
     # grid; a mask has temporal_scale x temporal_scale numbers
-    "temporal_scale": (1, 10_000), "stride": (1, 10**9), "window": (1, 10**9), "offset": (-(10**9), 10**9),
-    "fps": (1e-6, 1e9),
+    "temporal_scale": (1, 10_000), "stride": (1, 10**9), "window": (1, 10**9), "every": (1, 10**6),
+    "offset": (-(10**9), 10**9), "fps": (1e-6, 1e9),
     # decoding
     "top_k": (1, 10**9), "nms_sigma": (1e-6, 1e6), "min_score": (0.0, 1.0), "max_detections": (1, 10**9),
     "class_power": (0.0, 100.0), "mask_power": (0.0, 100.0), "video_power": (0.0, 100.0),
@@ -23,7 +23,7 @@ OPTIONAL = ("fps", "class_names")  # None: each video's own; not known
 MOST_THRESHOLDS = 100
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
                 "num_classes", "dropout", "chunks", "standardize")
-GRID = ("grid", "temporal_scale", "stride", "window", "offset", "fps")
+GRID = ("grid", "temporal_scale", "stride", "every", "window", "offset", "fps")
 DECODING = ("mask_thresh", "top_k", "nms_sigma", "min_score", "max_detections", "class_power", "mask_power",
             "video_power", "fusion")
 

@@ -218,8 +218,8 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     reach, `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
     external: (K,) video-level class probabilities of another classifier, a list of them, or None
     batch_size: sequences at once; amp: precision of the model, none (float32) or bf16
-    settings: `grid`, `temporal_scale`, `stride`, `window`, `offset`, `fps` (a number, or one per video) and the fields
-    of `Decoding`; what is not given comes from the run that the model was loaded from
+    settings: `grid`, `temporal_scale`, `stride` (of the features), `every`, `window`, `offset`, `fps` (a number, or one
+    per video) and the fields of `Decoding`; what is not given comes from the run that the model was loaded from
     Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
     Raises SpotError where features are not of C channels, or a time that the grid needs is not known.
     """
@@ -228,8 +228,8 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     rates = _one_each(settings.pop("fps", None), len(features))
     settings.pop("class_names", None)
     _refuse_settings(model, settings, rates)
-    grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100),
-                        **{key: settings.pop(key) for key in ("stride", "window", "offset") if key in settings})
+    in_frames = {key: settings.pop(key) for key in ("stride", "every", "window", "offset") if key in settings}
+    grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
     for x in features:
         if np.ndim(x) != 2 or len(x) != model.feat_dim:

@@ -60,6 +60,24 @@ def test_a_feature_path_is_text_too(tmp_path, text):
     assert loaded(tmp_path, "", f"dataset.feature_path={text}").dataset.feature_path == text
 
 
+@pytest.mark.parametrize(("text", "value"), [
+    ("{video}_rgb.npy", "{video}_rgb.npy"), ("'{video}_rgb.npy'", "{video}_rgb.npy"),
+    ("v_{video}.npy", "v_{video}.npy"), ("{video}/f.npy", "{video}/f.npy"), ("null", None),
+    ("[{video}_rgb.npy, {video}_flow.npy]", ["{video}_rgb.npy", "{video}_flow.npy"]),
+    ("['{video}_rgb.npy','{video}_flow.npy']", ["{video}_rgb.npy", "{video}_flow.npy"])])
+def test_a_feature_pattern_as_a_shell_leaves_it(tmp_path, text, value):
+    """To YAML, a brace without quotes begins a mapping."""
+    assert data_values(loaded(tmp_path, "", f"dataset.feature_pattern={text}"))["feature_pattern"] == value
+
+
+def test_a_feature_pattern_without_quotes_in_a_file_says_what_to_write(tmp_path):
+    text = "dataset:\n  video_anno_path: a\n  feature_path: b\n  feature_pattern: {video}_rgb.npy\n"
+    with pytest.raises(SpotError, match=r"not valid YAML.*; write feature_pattern: '{video}_rgb\.npy', with quotes"):
+        load_config(written(tmp_path, text))
+    config = load_config(written(tmp_path, text.replace("{video}_rgb.npy", "'{video}_rgb.npy'")))
+    assert config.dataset.feature_pattern == "{video}_rgb.npy"
+
+
 def test_feature_paths_can_be_a_list_also_nested(tmp_path):
     text = "dataset: {video_anno_path: a, feature_path: [[rgb_a.h5, rgb_b.h5], flow]}\n"
     wanted = [["rgb_a.h5", "rgb_b.h5"], "flow"]

@@ -49,6 +49,22 @@ def test_a_long_video_is_cut_into_windows_with_their_segments():
     assert batch["segments"][:3, 0].flatten().tolist() == pytest.approx([6, 8, 2, 6, 0, 2], abs=1e-3)
 
 
+def test_every_third_row_of_files_of_stride_2_makes_snippets_6_frames_apart():
+    """20 rows at 1 frame per second: rows 0, 3, ..., 18 stay, 7 snippets centered at 6 i + 2 s (window 4). The segment
+    [8, 20] s begins and ends at the centers of snippets 1 and 3."""
+    data = dataset([video("a", (8, 20, "run"), duration=40.0)], {"a": counting(20)}, stride=2, every=3, window=4)
+    batch = data.batch([0])
+    assert batch["features"][0, 0].tolist() == [0, 3, 6, 9, 12, 15, 18, 0] and data.bank.lengths.tolist() == [7]
+    assert batch["segments"][0, 0].tolist() == pytest.approx([1.5, 3.5], abs=1e-3)
+    assert data.sums[2] == 7 and data.sums[0][0] == 63  # statistics are of the used rows
+
+
+def test_every_second_row_is_used_on_the_resize_grid_too():
+    """Rows 0, 2, ..., 30 of 32 become 8 snippets: the means of two."""
+    data = dataset([video("a", duration=16.0)], {"a": counting(32)}, grid="resize", every=2)
+    assert data.batch([0])["features"][0, 0].tolist() == [4 * i + 1 for i in range(8)]
+
+
 def test_the_resize_grid_resamples_to_t_snippets():
     """16 rows to 8 snippets, linear between centers: snippet i is the mean of rows 2 i and 2 i + 1. 16 s in 8 snippets:
     the segment [4, 8] s is [2, 4]."""
