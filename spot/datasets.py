@@ -348,7 +348,8 @@ class SnippetDataset:
 
         indices: (B,) ints in 0..len; jitter: (B,) in 0..1 or None, moves the start of a window within its
         neighborhood, so that training sees more than the fixed windows
-        Returns features (B, C, T), valid (B, T) bool, segments (B, N, 2) positions in the sequence and labels (B, N),
+        Returns features (B, C, T), valid (B, T) bool, first_row (B,), where each begins in a table of the snippets of
+        all videos, segments (B, N, 2) positions in the sequence and labels (B, N),
         -1 = none; and counts (B,), the valid snippets of each, which stay on the CPU.
         """
         indices = np.asarray(indices)
@@ -358,11 +359,13 @@ class SnippetDataset:
             shift = np.round((np.asarray(jitter) - 0.5) * self.num_snippets)
             starts = np.clip(starts + shift, 0, last).astype(np.int64)
         features, valid = self.bank.rows(videos, starts, self.num_snippets)
-        index, start = to_device(torch.from_numpy(np.stack([videos, starts])), self.device)
+        index, start, first_row = to_device(
+            torch.from_numpy(np.stack([videos, starts, self.bank.offsets[videos] + starts])), self.device)
         view = View(start.float(), torch.ones(len(starts), device=self.device))
         segments, labels = move_segments(self.segments[index], self.labels[index], view, 0, self.num_snippets)
         counts = torch.from_numpy(np.minimum(self.bank.lengths[videos] - starts, self.num_snippets))
-        return {"features": features, "valid": valid, "counts": counts, "segments": segments, "labels": labels}
+        return {"features": features, "valid": valid, "counts": counts, "first_row": first_row, "segments": segments,
+                "labels": labels}
 
     def names_of(self, indices):
         """Video names of sequences, for messages."""

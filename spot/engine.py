@@ -16,7 +16,7 @@ from spot.datasets import draw
 from spot.devices import to_device
 from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
-from spot.pseudo_labels import agreement, make_pseudo_labels
+from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
 from spot.schedule import EPOCHS, learning_rate_share, training_steps
 from spot.targets import make_targets
 
@@ -124,8 +124,9 @@ class Trainer:
         # Where a video of any length has T snippets, speed means nothing; elsewhere an action has its own.
         self.change_speed = change_speed
         self.teacher = make_teacher(model, semi.ema_decay)
-        # The teacher as it was when the round began, see `_say`.
+        # The teacher as it was when the round began, and its class logits of all unlabeled snippets, see `_teach`.
         self.round_teacher = copy.deepcopy(self.teacher.module)
+        self.round_logits = None
         self.in_step = distributed.in_step(model)
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
@@ -154,6 +155,7 @@ class Trainer:
         self.model.load_state_dict(content["model"])
         self.teacher.load_state_dict(content["teacher"])
         self.round_teacher.load_state_dict(content["round_teacher"])
+        self.round_logits = None
         self.optimizer.load_state_dict(content["optimizer"])
 
     def pretext_epoch(self, epoch):
@@ -304,31 +306,42 @@ class Trainer:
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
     def _begin_round(self, step, total_steps):
-        """At the first step of a round, the teacher as it is now becomes the one that tells classes, see `_say`."""
+        """At the first step of a round, the teacher as it is now becomes the teacher of classes, see `_teach`."""
         first = self._burn_in_steps()
         if self.semi.method == "ema" and self.semi.rounds:
             length = math.ceil((total_steps - first) / self.semi.rounds)
             if (step - first) % length == 0:
                 self.round_teacher.load_state_dict(self.teacher.module.state_dict())
+                self.round_logits = None
 
-    def _say(self, features, valid):
-        """What is said of unlabeled sequences: where something is (outputs), and what it is (class logits).
+    def _teach(self, unlabeled):
+        """The teacher's outputs for a batch of unlabeled sequences, and the class logits (B, K+1, T) for pseudo labels.
 
-        With `self` the model says both. With `ema` the moving teacher says where; what is said by the teacher as it was
-        when the round began: masks become better by learning from themselves, classes drift.
+        With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
+        learning from themselves; classes would drift, so they come from the teacher as it was when the round began,
+        which has seen whole recordings.
         """
-        where = self.model if self.semi.method == "self" else self.teacher.module
-        where.eval()
+        teacher = self.model if self.semi.method == "self" else self.teacher.module
+        teacher.eval()
         with torch.no_grad():
-            outputs = self._forward(where, features, valid)
-            if self.semi.method == "self" or not self.semi.rounds:
-                return outputs, outputs["class_logits"]
-            with self._autocast():
-                return outputs, self.round_teacher.eval().classify(features, valid).float()
+            outputs = self._forward(teacher, unlabeled["features"], unlabeled["valid"])
+        if self.semi.method == "self" or not self.semi.rounds:
+            return outputs, outputs["class_logits"]
+        if self.round_logits is None:
+            self.round_logits = classify_recordings(self.unlabeled, self._classify_round, self.model.num_classes,
+                                                    self.unlabeled_size)
+        rows = table_rows(unlabeled["first_row"], self.unlabeled.num_snippets, len(self.round_logits))
+        return outputs, self.round_logits[rows].float().transpose(1, 2)
+
+    def _classify_round(self, features, valid):
+        """Class logits (B, K+1, T) of the teacher as it was when the round began. features: (B, C, T) as they are."""
+        self.round_teacher.eval()
+        with self._autocast():
+            return self.round_teacher.classify(self.round_teacher.standardize(features, valid), valid).float()
 
     def _pseudo_label(self, unlabeled, generator):
         """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
-        outputs, class_logits = self._say(unlabeled["features"], unlabeled["valid"])
+        outputs, class_logits = self._teach(unlabeled)
         self.model.train()
         view, features, valid = self._strong(unlabeled, generator)
         pseudo = make_pseudo_labels(outputs, class_logits, unlabeled["valid"], view, self.model.class_activation,

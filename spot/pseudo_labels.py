@@ -59,6 +59,38 @@ def make_pseudo_labels(outputs, class_logits, valid, montage, activation, class_
 
 
 @torch.no_grad()
+def classify_recordings(dataset, classify, num_classes, batch_size):
+    """Class logits of every snippet of every recording, (rows, K+1) float16; a row for each snippet, video by video.
+
+    dataset: datasets.SnippetDataset; classify: features (B, C, T), valid (B, T) -> class logits (B, K+1, T)
+    Where windows overlap, their logits are averaged; a snippet in the middle of a window, which sees both of its sides,
+    weighs most.
+    """
+    length, count = dataset.num_snippets, int(dataset.bank.offsets[-1])
+    place = torch.arange(length, device=dataset.device)
+    middle = torch.minimum(place + 1, length - place).float()[:, None]  # (T, 1)
+    table = torch.zeros(count, num_classes + 1, dtype=torch.float16, device=dataset.device)
+    total = torch.zeros(count, 1, device=dataset.device)
+    for indices in torch.arange(len(dataset)).split(batch_size):
+        batch = dataset.batch(indices.numpy())
+        weight = middle * batch["valid"][..., None]  # (B, T, 1)
+        rows = table_rows(batch["first_row"], length, count)
+        logits = classify(batch["features"], batch["valid"]).transpose(1, 2)  # (B, T, K+1)
+        # As a running mean, float16 keeps its range whatever the number of windows.
+        for row, new, add in zip(rows, logits, weight, strict=True):
+            before = total[row]
+            mixed = (table[row] * before + new * add) / (before + add).clamp(min=1)
+            seen = add[:, 0] > 0
+            table[row[seen]], total[row[seen]] = mixed[seen].half(), (before + add)[seen]
+    return table
+
+
+def table_rows(first_row, length, count):
+    """Rows (B, T) of sequences in a table of `count` snippets; behind its end the last one, which is not valid."""
+    return (first_row[:, None] + torch.arange(length, device=first_row.device)).clamp(max=count - 1)
+
+
+@torch.no_grad()
 def agreement(pseudo, class_targets):
     """Diagnostics where the labels of the unlabeled videos are known after all; training never sees them.
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from tiny import dataset, video
 
 from spot.augment import Montage, View
-from spot.pseudo_labels import PseudoLabels, agreement, make_pseudo_labels
+from spot.pseudo_labels import PseudoLabels, agreement, classify_recordings, make_pseudo_labels
 
 T, K = 8, 3
 VALID = torch.ones(1, T, dtype=torch.bool)
@@ -124,3 +125,25 @@ def test_agreement_leaves_out_what_is_half_background():
     found = agreement(PseudoLabels(said, torch.zeros(1, 4, 4), weights, weights, torch.tensor(0.0)), true)
     assert found["pseudo_precision"] == 0.5  # of snippets 1 and 2, the second
     assert found["pseudo_recall"] == 0.5  # of snippets 0 and 2, the second
+
+
+def test_windows_that_overlap_give_a_recording_one_class_logit_per_snippet():
+    """12 snippets, windows of 8 at 0 and 4; the first window's logits are 1 everywhere, those of the second 2.
+
+    Weights within a window: 1 2 3 4 4 3 2 1. Snippet 4: (4 x 1 + 1 x 2) / 5 = 1.2; snippet 5: (3 + 2 x 2) / 5 = 1.4;
+    snippet 6: (2 + 3 x 2) / 5 = 1.6; snippet 7: (1 + 4 x 2) / 5 = 1.8.
+    """
+    one = [video("long", duration=12.0), video("short", duration=5.0)]
+    data = dataset(one)
+    assert data.sequence_start.tolist() == [0, 4, 0]
+    answers = iter([1.0, 2.0, 3.0])
+
+    def classify(features, valid):
+        return torch.stack([torch.full((4, 8), next(answers)) for _ in features])
+
+    for batch_size in (1, 3):
+        answers = iter([1.0, 2.0, 3.0])
+        table = classify_recordings(data, classify, 3, batch_size)
+        assert table.shape == (17, 4)
+        expected = [1, 1, 1, 1, 1.2, 1.4, 1.6, 1.8, 2, 2, 2, 2, 3, 3, 3, 3, 3]
+        assert table[:, 0].tolist() == pytest.approx(expected, abs=1e-2)
