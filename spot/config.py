@@ -323,7 +323,7 @@ def _parse(schema, key, text):
     kind = schema.get(key, (None,))[0]
     if text == "null" and kind is not str:
         return None
-    if _is_text(kind) or (kind is Any and key != "dataset.labeled" and not text.lstrip().startswith("[")):
+    if _is_text(kind) or (key in OF_STREAMS and not text.lstrip().startswith("[")):
         quoted = key == "dataset.feature_pattern" and re.fullmatch(r"(['\"])(.*)\1", text)  # as in a settings file
         return quoted[2] if quoted else text
     if key in OF_STREAMS and "{video}" in text and not set(text) & {*"'\""}:
