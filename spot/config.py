@@ -137,6 +137,8 @@ class Semi:
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
 
+# Keys that take a number or a word.
+NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch")
 # What older settings files and runs say, and what it is called now.
 OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
@@ -335,8 +337,8 @@ def _parse(schema, key, text):
         raise
     except Exception as error:  # see _read_yaml
         raise SpotError(f"override {f'{key}={text}'!r}: the value is not valid YAML") from error
-    # Paths stay text to the letter, also `007`; only a list, or the number of dataset.labeled, is read.
-    keeps_number = key in ("dataset.labeled", "training.steps_per_epoch") and isinstance(parsed, float | int)
+    # Paths stay text to the letter, also `007`; only a list, or a number where one may stand, is read.
+    keeps_number = key in NUMBER_OR_WORD and isinstance(parsed, float | int)
     return text if kind is Any and not (keeps_number or isinstance(parsed, list)) else parsed
 
 
