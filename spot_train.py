@@ -5,8 +5,8 @@
     python spot_train.py --config C --check                      read everything once, tell what is wrong with it
     python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
 
-Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, TensorBoard
-events, last.pt (to resume) and best.pt (to detect with).
+Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, log.csv,
+TensorBoard events, last.pt (to resume) and best.pt (to detect with).
 
     torchrun --nproc_per_node=N spot_train.py ...                N processes, one GPU each, that train as one
 """
@@ -14,6 +14,7 @@ events, last.pt (to resume) and best.pt (to detect with).
 import contextlib
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from spot import command_line
@@ -64,11 +65,12 @@ from spot.devices import choose_device, choose_precision
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
-from spot.files import SpotError, unwritable, write_json
+from spot.files import SpotError, write_json
 from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
+from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.standardize import choose_standardization
 from spot_inference import Times, detect_all
 
@@ -130,6 +132,7 @@ def pack_features(config, path, dtype):
 def train(config):
     """Train one run as `config` says; returns its RunFolder."""
     refuse_nothing_to_do(config.training)
+    begin = time.perf_counter()
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
     if config.training.resume != "auto" and distributed.is_first():
@@ -173,10 +176,10 @@ def train(config):
     with folder.locked() if distributed.is_first() else contextlib.nullcontext():
         if config.training.resume != "auto" and distributed.is_first():
             folder.refuse_another_run()  # another one may have ended while the features were read
-        run_stages(config, folder, trainer, architecture, class_names, labeled_names,
-                   lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
+        records = run_stages(config, folder, trainer, architecture, class_names, labeled_names,
+                             lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
         choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
-    print(f"the run is in {folder.path}: {command_line.command('spot_inference.py', folder.path)}")
+    print(*end_lines(folder.path, time.perf_counter() - begin, records), sep="\n")
     if not config.training.max_epoch:
         print("its class head is as it was drawn: only the pretext stage was trained (training.max_epoch=0); train on "
               f"from it by {shlex.quote(f'training.pretrained={folder.path}')}")
@@ -198,7 +201,7 @@ def refuse_nothing_to_do(training):
 def run_stages(config, folder, trainer, architecture, class_names, labeled_names, watch):
     """Pre-training, then training on labels and pseudo labels, from where last.pt stands; logs and saves each epoch.
 
-    watch: () -> mAP on the held-out videos, None without any
+    watch: () -> mAP on the held-out videos, None without any. Returns the log records of all epochs.
     """
     progress = {"records": [], "best": -1.0}
     if distributed.from_first(folder.last.exists):
@@ -231,9 +234,12 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
         checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), "labeled_names": labeled_names,
                                       **progress})
-        print(line(record))
+        report.end_epoch(epoch_line(record))
 
     done = {stage: sum(record["stage"] == stage for record in progress["records"]) for stage in ("pretext", "train")}
+    parts = parts_of(trainer, pretext=not config.training.pretrained)
+    print(*start_block(trainer, parts, folder.events), sep="\n")
+    report = Progress(trainer, parts, done)
     if not config.training.pretrained:
         for epoch in range(done["pretext"], config.training.pretrain_epoch):
             finish_epoch(trainer.pretext_epoch(epoch))
@@ -241,21 +247,10 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         trainer.start_stage()
     for epoch in range(done["train"], config.training.max_epoch):
         finish_epoch(trainer.train_epoch(epoch))
+    report.close()
     if writer is not None:
         writer.close()
-
-
-def write_curves(writer, record, step):
-    """The values of one epoch for TensorBoard."""
-    values = {**record["loss"], **record["diagnostics"],
-              **{key: record[key] for key in ("lr", "kept_share", "holdout_mAP")}}
-    try:
-        for name, value in values.items():
-            if value is not None:
-                writer.add_scalar(f"{record['stage']}/{name}", value, step)
-        writer.flush()
-    except OSError as error:
-        raise unwritable(writer.log_dir, error.strerror or error) from error
+    return progress["records"]
 
 
 def make_trainer(config, model, labeled, unlabeled):
@@ -300,21 +295,6 @@ def require_the_same(config, class_names, labeled, unlabeled):
         facts[kind] = data and [(video.name, int(length)) for video, length
                                 in zip(data.videos, data.bank.lengths, strict=True)]
     distributed.refuse_different(facts)
-
-
-def report_data(labeled, unlabeled, held_out, class_names):
-    """What training will see, and what it will not."""
-    dirty = {key: sum(data.dirty[key] for data in (labeled, unlabeled) if data) for key in ("clipped", "dropped")}
-    if distributed.world_size() > 1:
-        print(f"{distributed.world_size()} processes, each with training.batch_size labeled videos per step")
-    print(f"{len(labeled.videos)} labeled videos, {len(unlabeled.videos) if unlabeled else 0} unlabeled, "
-          f"{len(held_out)} held out; {len(class_names)} classes; features in {labeled.bank.cache}; dirty segments: "
-          f"{dirty['clipped']} clipped to their video, {dirty['dropped']} dropped as empty")
-    shown = {label for video in labeled.videos for label in video.labels}
-    absent = [name for name in class_names if name not in shown]
-    if absent:
-        print(f"warning: {len(absent)} classes have no labeled video and cannot be learned: {', '.join(absent[:5])}"
-              + (" ..." if len(absent) > 5 else ""))
 
 
 def holdout_map(model, held_out, source, grid, config):
@@ -366,16 +346,6 @@ def choose_action_threshold(config, folder, teacher, labeled, held_out, source):
     print(f"actions: detections with a score of {chosen.overall:.3g} or more, best F1 at tIoU {threshold_key(tiou)} on "
           f"{where}: precision {100 * quality.precision:.1f} %, recall {100 * quality.recall:.1f} %"
           + ("" if held_out else " there; expect less on other videos"))
-
-
-def line(record):
-    """One log record as a line to read."""
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in record["loss"].items())
-    kept = "" if record["kept_share"] is None else f"  kept {record['kept_share']:.0%}"
-    if record["diagnostics"]:
-        kept += " (true: precision {pseudo_precision:.0%}, recall {pseudo_recall:.0%})".format(**record["diagnostics"])
-    watched = "" if record["holdout_mAP"] is None else f"  holdout mAP {100 * record['holdout_mAP']:.1f}"
-    return f"{record['stage']} {record['epoch']}: {losses}{kept}{watched}  ({record['seconds']:.0f} s)"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pandas
 import torch
 from torch import nn
 
@@ -19,13 +20,14 @@ PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, n
 
 
 class RunFolder:
-    """The files of one run: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, last.pt, best.pt."""
+    """The files of one run: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, log.csv, last.pt, best.pt."""
 
     def __init__(self, path):
         self.path = Path(path)
         self.config, self.classes = self.path / "config.yaml", self.path / "classes.txt"
         self.labeled, self.commit = self.path / "labeled.txt", self.path / "commit.txt"
         self.log, self.events = self.path / "log.jsonl", self.path / "tensorboard"
+        self.table = self.path / "log.csv"
         self.last, self.best = self.path / "last.pt", self.path / "best.pt"
         self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
         self.timelines, self.actions = self.path / "timelines", self.path / "actions.csv"
@@ -48,8 +50,8 @@ class RunFolder:
         What a killed run left half-written is removed.
         """
         with locked(self.path / "run.lock", f"output_path {self.path}"):
-            for file in (self.config, self.classes, self.labeled, self.commit, self.log, self.last, self.best,
-                         self.action_threshold):
+            for file in (self.config, self.classes, self.labeled, self.commit, self.log, self.table, self.last,
+                         self.best, self.action_threshold):
                 remove_unfinished(file)
             yield
 
@@ -60,8 +62,9 @@ class RunFolder:
         write_text(self.commit, git_commit() + "\n")
 
     def write_log(self, records):
-        """All log records so far, one JSON line each: rewritten whole, so that a resumed run has no line twice."""
+        """All log records so far, as JSON lines and as a table: rewritten whole, so that no line comes twice."""
         write_text(self.log, "".join(json.dumps(record) + "\n" for record in records))
+        write_text(self.table, pandas.json_normalize(records).to_csv(index=False))
 
 
 def git_commit():

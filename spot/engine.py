@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from spot import augment, distributed, pretext
 from spot.boundary import boundary_loss
@@ -17,6 +16,7 @@ from spot.devices import to_device
 from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
+from spot.run_report import no_report
 from spot.schedule import EPOCHS, learning_rate_share, training_steps
 from spot.targets import make_targets
 
@@ -128,6 +128,7 @@ class Trainer:
         self.round_teacher = copy.deepcopy(self.teacher.module)
         self.round_logits = None
         self.in_step = distributed.in_step(model)
+        self.after_step = no_report
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
 
@@ -172,11 +173,10 @@ class Trainer:
     def _epoch(self, stage, epoch, epochs, step_losses):
         self.model.train()
         total_steps = epochs * self.steps_per_epoch
-        restart = self._burn_in_steps() if stage == "train" else 0
+        restart = self.burn_in_steps() if stage == "train" else 0
         begin = time.perf_counter()
         sums, statistics, counted = {}, {}, 0
-        bar = tqdm(range(self.steps_per_epoch), desc=f"{stage} {epoch + 1}/{epochs}", unit="step", disable=None)
-        for number in bar:
+        for number in range(self.steps_per_epoch):
             step = epoch * self.steps_per_epoch + number
             share = learning_rate_share(self.schedule, step, total_steps, self.steps_per_epoch, restart)
             for group in self.optimizer.param_groups:
@@ -200,6 +200,7 @@ class Trainer:
             for name, value in seen.items():
                 statistics[name] = statistics.get(name, 0) + value
             counted += bool(seen)
+            self.after_step(stage, step)
         statistics = distributed.mean_of({name: float(value) / counted for name, value in statistics.items()})
         sums = distributed.mean_of({name: float(value) for name, value in sums.items()})
         return {"stage": stage, "epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch,
@@ -292,7 +293,7 @@ class Trainer:
                 losses[f"unlabeled_{name}"] = unlabeled_weight * self.weights[name] * value
         return losses, statistics, names
 
-    def _burn_in_steps(self):
+    def burn_in_steps(self):
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
         if not self.unlabeled_size or self.semi.method == "none":
             return 0
@@ -300,14 +301,14 @@ class Trainer:
 
     def _unlabeled_weight(self, step, total_steps):
         """0 during the burn-in, then a linear ramp to the full weight."""
-        since = step - self._burn_in_steps()
+        since = step - self.burn_in_steps()
         if not self.unlabeled_size or self.semi.method == "none" or since < 0:
             return 0.0
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
 
     def _begin_round(self, step, total_steps):
         """At the first step of a round, the teacher as it is now becomes the teacher of classes, see `_teach`."""
-        first = self._burn_in_steps()
+        first = self.burn_in_steps()
         if self.semi.method == "ema" and self.semi.rounds:
             length = math.ceil((total_steps - first) / self.semi.rounds)
             if (step - first) % length == 0:
