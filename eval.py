@@ -298,7 +298,8 @@ def notes_of(result, job, arguments, unlabeled):
     if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
         yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
     if result.num_toggled_ids:
-        yield f"{result.num_toggled_ids:,} video ids matched only without or with a leading v_"
+        yield (f"{result.num_toggled_ids:,} video ids matched only without or with a leading v_, a suffix, or in "
+               "another case")
     if result.num_unknown_videos:
         yield (f"{result.num_unknown_videos:,} videos are not in the subset; "
                f"their {result.num_unknown_video_predictions:,} detections count as wrong")

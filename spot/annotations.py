@@ -11,7 +11,8 @@ from spot.cleaning import Video, clean_segments
 from spot.dataset_formats import AMBIGUOUS, THUMOS14_CLASSES, read_annotations, read_video_info, strictly
 from spot.errors import SpotError
 from spot.files import matching_files, read_json
-from spot.text import check_video_id, listing, match_name, read_lines, read_table
+from spot.names import NameIndex, check_video_id, match_name, pair_names
+from spot.text import clean, listing, read_lines, read_table, whole_number
 
 __all__ = ["AMBIGUOUS", "THUMOS14_CLASSES", "Video", "check_video_id", "class_names", "clean_segments", "labeled_split",
            "match_name", "matching_files", "read_annotations", "read_class_file", "read_video_ids", "read_video_info",
@@ -29,7 +30,7 @@ def class_names(videos, class_file=None):
     """
     labels = sorted({label for video in videos for label in video.labels})
     if class_file is not None:
-        names = read_class_file(class_file)
+        names = read_class_file(class_file, labels)
         unknown = sorted(set(labels) - set(names))
         if unknown:
             raise SpotError(f"{class_file}: {listing(unknown)} in the annotations but not in this list; add them")
@@ -41,10 +42,12 @@ def class_names(videos, class_file=None):
     return [label for _, label in sorted(pairs)] if one_to_one else labels
 
 
-def read_class_file(path):
+def read_class_file(path, labels=()):
     """A class list: csv with columns id,label (SPOT's published_class_ids.csv), or text with one name per line.
 
     The text may lead with an id (`7 BaseballPitch`, the THUMOS14 list); names are then in the order of their ids.
+    labels: class names that are known; where every line leads with a number, they tell an id from the name of a class
+            (`1 leg stand`)
     `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
     Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
@@ -55,12 +58,14 @@ def read_class_file(path):
             raise SpotError(f"{path}: has columns {', '.join(columns)}; a class list needs id and label")
         rows = [(row["id"], row["label"]) for row in rows]
     else:
-        rows = [re.fullmatch(r"(?:(\d+)\s+)?(.*)", line).groups() for line in read_lines(path)]
-        if not all(class_id for class_id, _ in rows):  # a name may begin with a number: then these are no ids
-            rows = list(enumerate(read_lines(path)))
+        lines = read_lines(path)
+        rows = [re.fullmatch(r"(?:(\d+)\s+)?(.*)", line).groups() for line in lines]
+        known = set(labels)
+        if not all(class_id for class_id, _ in rows) or len(known & set(lines)) > len(known & {row[1] for row in rows}):
+            rows = list(enumerate(lines))  # a name may begin with a number: then these are no ids
     try:
-        rows = sorted((int(class_id), name) for class_id, name in rows if name != AMBIGUOUS)
-    except ValueError as error:
+        rows = sorted((whole_number(class_id, "id"), name) for class_id, name in rows if name != AMBIGUOUS)
+    except SpotError as error:
         raise SpotError(f"{path}: a class id is not a whole number ({error}); number the classes") from error
     for (class_id, name), (next_id, next_name) in itertools.pairwise(rows):
         if class_id == next_id:
@@ -85,7 +90,7 @@ def read_video_ids(path):
     ids = list(content) if isinstance(content, list | dict) else [None]
     if not all(isinstance(video_id, str) for video_id in ids):
         raise SpotError(f"{path}: is no list of video ids; expected [id, ...], {{id: reason, ...}}, or one id per line")
-    return ids
+    return [clean(video_id) for video_id in ids]
 
 
 def without_blocked(videos, path):
@@ -93,8 +98,8 @@ def without_blocked(videos, path):
 
     Ids that no annotation has are no fault: BMN's annotations lack the videos that OpenTAD's blocked.json lists.
     """
-    names = {video.name for video in videos}
-    blocked = {match_name(video_id, names) for video_id in read_video_ids(path)} if path else set()
+    index = NameIndex(video.name for video in videos)
+    blocked = {index.find(video_id) for video_id in read_video_ids(path)} if path else set()
     kept = [video for video in videos if video.name not in blocked]
     return kept, len(videos) - len(kept)
 
@@ -136,7 +141,7 @@ def _labeled_by_info(names, info_path):
     if info_path is None:
         raise SpotError("dataset.labeled=info needs dataset.video_info_path, the csv with the published label split")
     info = read_video_info(info_path)
-    rows = ((name, info.get(match_name(name, info))) for name in names)
+    rows = ((name, info.get(row)) for name, row in pair_names(names, info).items())
     chosen = {name for name, facts in rows if facts is not None and not facts.get("unlabeled", False)}
     if not chosen:
         raise SpotError(f"{info_path}: every training video is `training_unlabel` or missing; label at least one")
@@ -144,8 +149,8 @@ def _labeled_by_info(names, info_path):
 
 
 def _labeled_by_file(names, path):
-    known = set(names)
-    matched = {video_id: match_name(video_id, known) for video_id in read_lines(path)}
+    index = NameIndex(names)
+    matched = {video_id: index.find(video_id) for video_id in read_lines(path)}
     unknown = [video_id for video_id, name in matched.items() if name is None]
     if unknown:
         raise SpotError(f"{path}: {listing(unknown)} not in the training subset; remove or mend them")

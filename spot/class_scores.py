@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spot.annotations import THUMOS14_CLASSES, match_name
+from spot.annotations import THUMOS14_CLASSES
 from spot.feature_files import refusing_broken
 from spot.files import SpotError, read_json
+from spot.names import NameIndex
+from spot.text import clean, label_of
 
 THUMOS14_TEST_VIDEOS, THUMOS14_OFFICIAL_CLASSES = 1574, 101
 FUSIONS = {
@@ -32,11 +34,11 @@ class ClassScores:
         self.path = str(path)
         self.names = list(names)
         self._row_of = {name: row for row, name in enumerate(self.names)}
-        self._rows = rows
+        self._index, self._rows = NameIndex(self.names), rows
 
     def scores(self, video_name):
         """(K,) float64 scores >= 0 in the order of the class list, None for a video the classifier does not know."""
-        name = match_name(video_name, self._row_of)
+        name = self._index.find(video_name)
         return None if name is None else self._rows[self._row_of[name]]
 
 
@@ -58,6 +60,7 @@ def read_class_scores(path, class_names):
         raise SpotError(f"{path}: class scores are a .json (SPOT, CUHK), .npy (UntrimmedNet) or .npz file")
     with refusing_broken(path):
         videos, classes, table = reader(path, class_names)
+        videos, classes = [clean(str(video)) for video in videos], [label_of(name) for name in classes]
         if table.shape != (len(videos), len(classes)) or not videos:
             raise SpotError(f"holds a table of {table.shape} scores for {len(videos)} videos and {len(classes)} "
                             "classes; give one score per video and class")
@@ -114,9 +117,11 @@ def _table_of_best(content, class_names):
     for row, (video, best) in enumerate(content.items()):
         if not isinstance(best, dict) or not {"class", "score"} <= set(best):
             raise SpotError(f'video {video!r} is {str(best)[:80]}; expected {{"class": name, "score": number}}')
-        if best["class"] in column:
+        if (label := label_of(best["class"])) is None:
+            raise SpotError(f"video {video!r}: the class {str(best['class'])[:80]!r} is no name")
+        if label in column:
             known += 1
-            table[row, column[best["class"]]] = best["score"]
+            table[row, column[label]] = best["score"]
     if not known:
         raise SpotError("names none of the model's classes; is it the classifier of this data set?")
     return list(content), list(class_names), table

@@ -1,5 +1,7 @@
 """Annotation files of the field -> one list of `Video`. No torch."""
 
+import difflib
+import functools
 import re
 from collections import Counter
 
@@ -8,7 +10,8 @@ import numpy as np
 from spot.cleaning import Video
 from spot.errors import SpotError
 from spot.files import matching_files, read_json
-from spot.text import check_video_id, listing, match_name, number, read_table, short
+from spot.names import check_video_id, pair_names
+from spot.text import alike, clean, frame_rate, has_value, label_of, listing, number, read_table, short, whole_number
 
 # The 20 detection classes of THUMOS14 and their official class index (1..101, as in the UCF101 list and `type_idx`).
 THUMOS14_CLASSES = {
@@ -38,10 +41,20 @@ AMBIGUOUS = "Ambiguous"
 # What the files of the field call the same fact, in JSON entries and in columns; the first one present is taken.
 # `rfps` comes before `fps`: BMN's `fps` is nominal (30), its `rfps` is frames / seconds.
 FACTS = {
-    "duration": ("duration", "duration_second", "seconds", "video-duration"),
+    "duration": ("duration", "duration_second", "duration_sec", "seconds", "video-duration"),
     "fps": ("rfps", "fps", "frame-rate"),
     "frames": ("duration_frame", "frame", "numFrame", "count", "video-frames"),
     "feature_frames": ("feature_frame", "featureFrame"),
+}
+FACT_KEYS = {fact: tuple(map(alike, names)) for fact, names in FACTS.items()}
+SUBSETS = ("subset", "split")
+# What others call the keys that are needed here, for messages.
+OTHER_WORDS = {
+    "annotations": ("annotation", "annots", "anns", "segments", "segment", "labels", "events", "actions", "instances",
+                    "gt", "ground_truth", "timestamps"),
+    "segment": ("segments", "timestamp", "timestamps", "time", "times", "interval", "span", "start", "start_time",
+                "t_start", "begin", "segment_sec", "segment(frames)", "frames"),
+    "label": ("labels", "class", "class_name", "category", "name", "action", "activity", "type", "tag", "sentence"),
 }
 
 
@@ -119,8 +132,11 @@ def _videos_of_json(data, where, info, attempt):
     flat = "database" not in data
     if not isinstance(database, dict) or not all(isinstance(entry, dict) for entry in database.values()):
         raise SpotError(f'{where}: is not an annotation file; expected {{"database": {{id: {{...}}}}}} or {{id: ...}}')
-    if flat and not all("annotations" in entry for entry in database.values()):
-        raise SpotError(f"{where}: has neither `database` nor `annotations` in every video; is it an annotation file?")
+    without = next((video_id for video_id, entry in database.items() if "annotations" not in keys_of(entry)), None)
+    if flat and without is not None:
+        hint = misnamed(database[without], "annotations") or "; is it an annotation file?"
+        raise SpotError(f"{where}: has neither `database` nor `annotations` in every video, first not in {without!r}"
+                        f"{hint}")
     if not database:
         raise SpotError(f"{where}: holds no video")
     return _build_videos(database, where, info, attempt)
@@ -146,9 +162,8 @@ def _videos_of_thumos_table(path, info, attempt):
     for row in rows:
         subset = re.match(r"video_(validation|test)_", row[video])
         entry = entries.setdefault(row[video], {**row, "subset": subset[1] if subset else "", "annotations": []})
-        label_id = int(row[class_id]) if re.fullmatch(r"-?\d{1,9}", row[class_id]) else row[class_id]
         segment = [row[start], row[end]]
-        entry["annotations"].append({"segment": segment, "label": row["type"], "label_id": label_id})
+        entry["annotations"].append({"segment": segment, "label": row["type"], "label_id": row[class_id]})
     return _build_videos(entries, path, info, attempt)
 
 
@@ -157,22 +172,25 @@ def _videos_of_thumos_table(path, info, attempt):
 
 def _build_videos(entries, where, info, attempt):
     """{id: entry} in the shape of ActivityNet's database -> list of Video."""
-    prefixed = all(video_id.startswith("v_") and len(video_id) > 2 for video_id in entries)
-    videos = (
-        attempt(
-            _build_video, video_id[2:] if prefixed else video_id, entry, f"{where}, video {video_id!r}", info, attempt
-        )
-        for video_id, entry in entries.items()
-    )
+    names = {video_id: clean(video_id) for video_id in entries}
+    if all(name.startswith("v_") and len(name) > 2 for name in names.values()):
+        names = {video_id: name[2:] for video_id, name in names.items()}
+    row_of = pair_names(names.values(), info)
+    videos = (attempt(_build_video, names[video_id], entry, f"{where}, video {video_id!r}",
+                      info.get(row_of[names[video_id]], {}), attempt) for video_id, entry in entries.items())
     return [video for video in videos if video is not None]
 
 
-def _build_video(name, entry, where, info, attempt):
+def _build_video(name, entry, where, extra, attempt):
+    """One entry -> Video; extra: the facts of its row in the video info file."""
     check_video_id(name, where)
     # The annotations' own facts win, except the subset: in BMN's world only the csv has the published label split.
-    own, extra = _facts(entry, where), info.get(match_name(name, info), {})
+    own = _facts(entry, where)
     facts = {**extra, **own, **{key: extra[key] for key in ("subset",) if key in extra}}
-    annotations = entry.get("annotations") or []
+    annotations = keys_of(entry).get("annotations")
+    if annotations is None and (hint := misnamed(entry, "annotations")):
+        attempt(_refuse, f"{where}: has no `annotations`{hint}")
+    annotations = annotations or []
     if not isinstance(annotations, list):
         raise SpotError(f"{where}: `annotations` is a {type(annotations).__name__}, not a list of segments")
     rows = (attempt(_segment, annotation, where) for annotation in annotations)
@@ -206,17 +224,20 @@ def _times(facts):
 
 def _facts(row, where):
     """The facts that a JSON entry or a table row states, under our names; only those that are present."""
-    facts = {}
-    for fact, names in FACTS.items():
-        stated = [row[name] for name in names if row.get(name) not in (None, "")]
-        if stated:
-            facts[fact] = number(stated[0], f"{where}, {fact}")
-            if facts[fact] <= 0:
-                raise SpotError(f"{where}: {fact} is {stated[0]!r}; it must be positive")
-    if row.get("subset") is not None:
-        if not isinstance(row["subset"], str):
-            raise SpotError(f"{where}: subset is {row['subset']!r}, not a name")
-        facts["subset"] = row["subset"].strip().lower()
+    row, facts = keys_of(row), {}
+    for fact, keys in FACT_KEYS.items():
+        for value in (row[key] for key in keys if key in row and has_value(row[key])):
+            stated = (frame_rate if fact == "fps" else number)(value, f"{where}, {fact}")
+            if stated is not None and stated < 0:
+                raise SpotError(f"{where}: {fact} is {value!r}; it must be positive")
+            if stated:  # programs write 0 for what they do not know
+                facts[fact] = stated
+                break
+    subset = next((row[name] for name in SUBSETS if row.get(name) is not None and row[name] == row[name]), None)
+    if subset is not None:
+        if not isinstance(subset, str):
+            raise SpotError(f"{where}: subset is {subset!r}, not a name")
+        facts["subset"] = clean(subset).lower()
         facts["unlabeled"] = facts["subset"] == "training_unlabel"
         if facts["unlabeled"]:
             facts["subset"] = "training"
@@ -227,14 +248,37 @@ def _segment(annotation, where):
     """One `{"segment", "label", "label_id"}` -> ((start, end) in seconds, label, id or None)."""
     segment, label = (annotation.get(key) if isinstance(annotation, dict) else None for key in ("segment", "label"))
     if not isinstance(segment, list | tuple) or len(segment) != 2:
-        raise SpotError(f"{where}: {short(annotation)} has no `segment` of [start, end] in seconds")
-    if not isinstance(label, str) or not label.strip():
-        raise SpotError(f"{where}: {short(annotation)} has no `label`, a class name")
-    label_id = annotation.get("label_id")
-    if label_id is not None and (isinstance(label_id, bool) or not isinstance(label_id, int)):
-        raise SpotError(f"{where}: `label_id` of {label!r} is {label_id!r}, not a whole number")
+        raise SpotError(f"{where}: {short(annotation)} has no `segment` of [start, end] in seconds"
+                        f"{misnamed(annotation, 'segment')}")
+    name = label_of(label)
+    if name is None:
+        raise SpotError(f"{where}: {short(annotation)} has no `label`, a class name{misnamed(annotation, 'label')}")
+    label, label_id = name, annotation.get("label_id")
+    label_id = whole_number(label_id, f"{where}, `label_id` of {label!r}") if has_value(label_id) else None
     start, end = (number(value, f"{where}, segment of {label!r}") for value in segment)
     return (start, end), label, label_id
+
+
+@functools.cache
+def _key(name):
+    return alike(name) if isinstance(name, str) else name
+
+
+def keys_of(entry):
+    """An entry or a row whose keys are spelled without separators and case: `Frame_Rate` and `frame-rate` are one."""
+    return {_key(name): value for name, value in reversed(entry.items())}
+
+
+def misnamed(entry, key):
+    """`, but ...`: what in an entry is probably meant by the `key` that it lacks; "" where nothing is like it."""
+    if not isinstance(entry, dict):
+        return ""
+    words = {_key(word) for word in (key, *OTHER_WORDS[key])}
+    found = [name for name in entry if isinstance(name, str) and name != key and entry[name] not in (None, "", [], {})
+             and (_key(name) in words or difflib.get_close_matches(_key(name), [key], cutoff=0.8))]
+    if key == "annotations":
+        found = [name for name in found if isinstance(entry[name], list | dict)]
+    return f", but {found[0]!r}; rename it to `{key}`" if found else ""
 
 
 def _as_segments(segments):
@@ -268,7 +312,8 @@ def read_video_info(info_path, attempt=strictly):
 
 def _refuse_rows_without_video(info, names, info_path, source):
     """A row that puts a video into a subset needs its annotation; AFSD's info files (no subset) may list more."""
-    missing = [row for row, facts in info.items() if facts.get("subset") and match_name(row, names) is None]
+    placed = [row for row, facts in info.items() if facts.get("subset")]
+    missing = [row for row, name in pair_names(placed, names).items() if name is None]
     if missing:
         raise SpotError(
             f"{info_path}: {listing(missing)} not in {_title(source)}; remove the rows or give the annotations"

@@ -49,7 +49,13 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
     videos, num_blocked = without_blocked(videos, blocked)
     if blocked:
         print(f"note: {num_blocked} videos are left out, because {blocked} lists them", file=sys.stderr)
-    return videos, names, FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
+    source = FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
+    other = source.bind(video.name for video in videos)
+    if other:
+        video, feature = next(iter(other.items()))
+        print(f"note: {len(other):,} videos are spelled differently in the features, such as {video!r}, there "
+              f"{feature!r}", file=sys.stderr)
+    return videos, names, source
 
 
 def videos_of_subset(videos, key, subset, video_anno_path):

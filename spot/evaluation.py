@@ -38,7 +38,7 @@ class Evaluation:
     num_predictions: detections in the file; num_unknown_videos, num_unknown_video_predictions: of videos that are not
     in the subset (they count as wrong); unknown_labels: {label: detections} (left out)
     num_left_out_videos: videos of the subset that `blocked` or `thumos_variant` leaves out, with their detections
-    num_toggled_ids: video ids that matched only after a leading `v_` was removed or added
+    num_toggled_ids: video ids that matched only with or without a leading `v_`, a suffix, or in another case
     num_short_dropped, num_duplicates_dropped: segments of the ground truth that `drop_duplicates` drops
     num_tied: detections that have the score of another one of their class; num_deciding_ties: those among them that tie
     with right and with wrong ones, so that their order counts

@@ -18,10 +18,13 @@ import pandas as pd
 from spot import pickles
 from spot.errors import SpotError
 from spot.streams import join_streams
+from spot.text import delimiter_of, read_text
 
 H5_SUFFIXES = (".h5", ".hdf5")
 FEATURE_KEYS = ("feats", "features")  # what the array of a file with several entries is called
 STREAM_NAMES = {"rgb", "flow", "optical_flow", "audio", "spatial", "temporal"}  # parts of one video, not videos
+# Titles of a column that only numbers the rows of a CSV.
+ROW_TITLES = ("", "unnamed: 0", "index", "snippet", "frame", "row", "id")
 # No compression makes more of a byte than deflate's 1032; a dataset that claims more was never written.
 MAX_COMPRESSION = 1032
 TORCH_LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa85019")  # the number that torch.save wrote first before it wrote zips
@@ -132,24 +135,51 @@ def _format_of_zip(path):
 
 
 def _read_csv(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        first_row = next(csv.reader(file), [])
+    text = read_text(path).lstrip()
+    separator = delimiter_of(text)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    is_header = _is_header(next(rows, []), next(rows, []))
     try:
         # Without a header to pandas, a row longer than the first is an error, and no cell of it is taken for an index.
-        return pd.read_csv(path, header=None, skiprows=int(_is_header(first_row)), dtype=np.float32).to_numpy()
+        table = pd.read_csv(io.StringIO(text), header=None, skiprows=int(is_header), dtype=np.float32, sep=separator)
     except pd.errors.EmptyDataError as error:
         raise SpotError("there is no snippet in it, only a header; extract the features again") from error
+    table = table.to_numpy()
+    return table[:, 1:] if is_header and _numbers_rows(text, separator, table) else table
 
 
-def _is_header(row):
-    """Names, or the column numbers 0, 1, 2, ... that pandas writes where columns have no names."""
-    if len(row) > 1 and row == [str(i) for i in range(len(row))]:
-        return True
+def _number_in(cell):
+    """The number in a cell of a CSV; NaN for an empty one, None for other text."""
     try:
-        [float(cell or "nan") for cell in row]
+        return float(cell.strip() or "nan")
     except ValueError:
+        return None
+
+
+def _is_header(first, second):
+    """Is the first row of a CSV its header? It is one of names, or one of column numbers, 0, 1, 2, ... or 1, 2, 3, ...,
+    that pandas writes where columns have no names; a column of row numbers before them is empty or a name there.
+
+    first, second: their cells. Up to three columns can hold such numbers as features, so there it takes a second row
+    that is not of whole numbers, or is written with points where the first has none.
+    """
+    is_written_alike = ("." in "".join(first)) == ("." in "".join(second))
+    first, second = ([_number_in(cell) for cell in row] for row in (first, second))
+    if first and all(value is None or value != value for value in first) and any(value is None for value in first):
         return True
-    return False
+    numbers = first[1:] if first and (first[0] is None or first[0] != first[0]) else first
+    if len(numbers) < 2 or numbers not in ([float(i + k) for i in range(len(numbers))] for k in (0, 1)):
+        return False
+    is_alike = is_written_alike and all(value is not None and value.is_integer() for value in second)
+    return len(numbers) > 3 or not is_alike
+
+
+def _numbers_rows(text, separator, table):
+    """Is the first column of a table with a header the numbers of its rows, as pandas writes them?"""
+    title = text.partition(separator)[0].strip().strip('"').lower()
+    rows = np.arange(len(table))
+    is_count = table.shape[1] > 1 and any((table[:, 0] == rows + k).all() for k in (0, 1))
+    return is_count and title in ROW_TITLES
 
 
 def _read_npy(path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from spot.annotations import matching_files
 from spot.errors import SpotError
 from spot.feature_files import FEATURE_KEYS, READERS, is_feature_file, opened, refusing_broken, videos_in
+from spot.text import clean
 
 # Formats of which one file may hold many videos.
 OF_MANY = (".npy", ".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5")
@@ -172,6 +173,7 @@ def _without_prefix(index):
 
 def _add(index, name, place):
     """Add a video to the index; two files for one video (also `x` and `v_x`) are refused."""
+    name = clean(name)
     twin = next((known for known in (name, f"v_{name}", name.removeprefix("v_")) if known in index), None)
     if twin is not None:
         raise SpotError(f"{index[twin][0]} and {place[0]} are both features of video {name!r}; remove one of them")

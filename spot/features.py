@@ -1,17 +1,16 @@
 """The features of many videos: one stream, or several whose channels are concatenated."""
 
 import contextlib
-import difflib
-import itertools
 import os
 import sys
 
 import numpy as np
 
-from spot.annotations import match_name, read_video_ids, strictly
+from spot.annotations import read_video_ids, strictly
 from spot.errors import SpotError
 from spot.feature_files import array_in, load_array, member_at, open_content, refusing_broken
 from spot.feature_index import index_stream, paths_of
+from spot.names import NameIndex, nearest_name, pair_names
 from spot.streams import join_streams, orientations
 
 MISSING_LIST = "missing_files.txt"  # beside the features in OpenTAD's downloads: ids of videos that have none
@@ -49,9 +48,23 @@ class FeatureSource:
                                for video_id in _listed_missing(path)}
         self._contents, self._process, self._orientation = {}, os.getpid(), None
         self.names = set.intersection(*(set(index) for index in self._streams))
+        self._lookups, self._bound = [NameIndex(index) for index in self._streams], {}
 
     def __contains__(self, name):
-        return all(match_name(name, index) is not None for index in self._streams)
+        return None not in self._keys(name)
+
+    def bind(self, names):
+        """Say which videos will be asked for, so that no two of them get the features of one: `abc` and `ABC` are two
+        videos where both are there. Returns {video: feature name} where these differ by more than a leading `v_`."""
+        names = list(names)
+        pairs = [pair_names(names, index) for index in self._streams]
+        self._bound = {name: [pair[name] for pair in pairs] for name in names}
+        return {name: keys[0] for name, keys in self._bound.items()
+                if None not in keys and self._lookups[0].find(name, levels=1) is None}
+
+    def _keys(self, name):
+        """What each stream calls a video, None where it has none."""
+        return self._bound.get(name) or [lookup.find(name) for lookup in self._lookups]
 
     def read(self, name):
         """The features of one video, (C, T') float32.
@@ -101,14 +114,14 @@ class FeatureSource:
         return " + ".join(_title(*place) for place in self._locations(name))
 
     def nearest(self, name):
-        """The known name most like `name`, or that holds it, None where none is close: the hint in messages about
-        missing features, where a forgotten prefix shows."""
-        longer = (known for known in sorted(self.names) if name in known)
-        return next(itertools.chain(difflib.get_close_matches(name, self.names, n=1), longer), None)
+        """The name most like `name` in the first stream that lacks it, see `names.nearest_name`: the hint in messages
+        about missing features, where a forgotten prefix shows."""
+        keys = self._keys(name)
+        return nearest_name(name, self._streams[keys.index(None) if None in keys else 0])
 
     def _locations(self, name):
         """[(file, None or the keys in it)] of a video, one per stream."""
-        keys = [match_name(name, index) for index in self._streams]
+        keys = self._keys(name)
         if None in keys:
             stream, nearest = self.paths[keys.index(None)], self.nearest(name)
             hint = f"the nearest name there is {nearest!r}" if nearest else "no name there is like it"
@@ -133,7 +146,8 @@ def _title(path, keys):
 
 def unlisted(names, listed_missing):
     """The names that no `missing_files.txt` lists; listed_missing: a `FeatureSource`'s, with or without `v_`."""
-    return [name for name in names if match_name(name, listed_missing) is None]
+    index = NameIndex(listed_missing)
+    return [name for name in names if index.find(name) is None]
 
 
 def _listed_missing(path):

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from spot.errors import SpotError
+from spot.text import HEAD_BYTES, UNREADABLE, codec_of, no_text, read_text, unpacked, unreadable
 
 TEMPORARY = ".unfinished-"  # how the names of files begin that are being written
 # What file systems without locks answer, as some of clusters are: there, nobody can tell two runs apart.
@@ -184,23 +185,11 @@ def read_json(path, repeated=None):
             repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return entry
 
+    text = read_text(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=None if repeated is None else dict_of)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise _no_text(path) from error
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python converts
         raise _no_json(path, error) from error
-
-
-def _unreadable(path, error):
-    return SpotError(f"{path}: cannot be read ({error.strerror or error}); check the path")
-
-
-def _no_text(path):
-    return SpotError(f"{path}: is not UTF-8 text, so it is not JSON")
 
 
 def _no_json(path, reason):
@@ -216,10 +205,11 @@ def streamed_json(path, on_read=lambda size: None):
     """
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path, "rb"))
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        yield JsonStream(path, file, on_read)
+            file = stack.enter_context(unpacked(stack.enter_context(open(path, "rb"))))
+            codec = codec_of(file.peek(HEAD_BYTES)[:HEAD_BYTES], path)
+        except UNREADABLE as error:
+            raise unreadable(path, error) from error
+        yield JsonStream(path, file, codec, on_read)
 
 
 class JsonStream:
@@ -232,9 +222,9 @@ class JsonStream:
     # The next characters may change what the last few mean: `1` becomes `1.5e3`, `tru` becomes `true`.
     UNDECIDED = 32
 
-    def __init__(self, path, file, on_read):
+    def __init__(self, path, file, codec, on_read):
         self._path, self._file, self._on_read = path, file, on_read
-        self._to_text = codecs.getincrementaldecoder("utf-8-sig")()
+        self._to_text = codecs.getincrementaldecoder(codec)()
         self._decode = json.JSONDecoder().raw_decode
         self._text, self._place, self._is_all = "", 0, False
         self._chars_before, self._lines_before, self._column_before = 0, 0, 0  # of the text that is forgotten
@@ -331,10 +321,10 @@ class JsonStream:
         try:
             data = self._file.read(max(CHUNK_BYTES, len(rest)))
             more = self._to_text.decode(data, final=not data)
-        except OSError as error:
-            raise _unreadable(self._path, error) from error
+        except UNREADABLE as error:
+            raise unreadable(self._path, error) from error
         except UnicodeDecodeError as error:
-            raise _no_text(self._path) from error
+            raise no_text(self._path, error) from error
         self._on_read(len(data))
         self._text, self._place, self._is_all = rest + more, 0, not data
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spot.annotations import match_name
 from spot.files import SpotError
 from spot.matching import inverse
+from spot.names import NameIndex, pair_names
 from spot.protocols import check_duplicate_rule, judging_order, without_duplicates
+from spot.text import label_of
 
 # THUMOS14 test has 213 videos. 0001292 holds Ambiguous segments only; in 0000270 most segments end after the video;
 # the features of 0001496 are missing from a widespread download.
@@ -68,7 +69,8 @@ def choose_videos(videos, subset, thumos_variant=None, blocked=()):
     if thumos_variant not in (None, *THUMOS_VARIANTS):
         raise SpotError(f"THUMOS14 variant {thumos_variant} is unknown; choose 210, 211 or 212")
     known = {video.name for video in chosen}
-    left_out = {match_name(video_id, known) or video_id for video_id in blocked}
+    index = NameIndex(known)
+    left_out = {index.find(video_id) or video_id for video_id in blocked}
     left_out |= {f"video_test_{number}" for number in THUMOS_VARIANTS.get(thumos_variant, ())}
     kept = [video for video in chosen if video.name not in left_out]
     left_out |= {f"v_{name}" for name in left_out} | {name.removeprefix("v_") for name in left_out}
@@ -90,7 +92,7 @@ def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=None, 
     names, video_index, num_toggled_ids = _match_ids([video.name for video in videos], predictions.video_ids)
 
     video = video_index[predictions.video]
-    label = np.array([class_index.get(name, -1) for name in predictions.label_names], int)[predictions.label]
+    label = np.array([class_index.get(label_of(name), -1) for name in predictions.label_names], int)[predictions.label]
     is_blocked = np.array([name in blocked for name in names], bool)[video]
     unknown = np.bincount(predictions.label[(label < 0) & ~is_blocked], minlength=len(predictions.label_names))
     keep = np.flatnonzero((label >= 0) & ~is_blocked)
@@ -153,17 +155,21 @@ def _segments(segments_sec):
 
 
 def _match_ids(gt_names, predicted_ids):
-    """Predicted ids -> index into the ground truth, with or without `v_`; those of no video come after it.
+    """Predicted ids -> index into the ground truth, as `names.pair_names` finds it; those of no video come after it.
 
-    Returns all names, the index of each predicted id, and how many ids matched only without or with `v_`.
+    Returns all names, the index of each predicted id, and how many ids are spelled in another way than their video.
     """
+    paired = pair_names(predicted_ids, gt_names)
     index_of = {name: index for index, name in enumerate(gt_names)}
     names, indices, num_toggled = list(gt_names), [], 0
     for video_id in predicted_ids:
+        name = paired[video_id]
         toggled = video_id.removeprefix("v_") if video_id.startswith("v_") else "v_" + video_id
-        if video_id not in index_of and toggled in index_of:
+        if name is None and video_id not in index_of and toggled in index_of:
+            name = toggled
+        if name not in (None, video_id):
             num_toggled += 1
-            video_id = toggled
+            video_id = name
         if video_id not in index_of:
             index_of[video_id] = len(names)
             names.append(video_id)

@@ -175,7 +175,7 @@ def test_v_is_a_prefix_only_where_every_id_has_it():
         (database(x=entry({"segment": [1, 10**400], "label": "a"})), "finite"),
         (database(x=entry({"segment": [1, True], "label": "a"})), "True"),
         (database(x=entry({"segment": [1, 2]})), "'x'.*label"),
-        (database(x=entry({"segment": [1, 2], "label": 3})), "'x'.*label"),
+        (database(x=entry({"segment": [1, 2], "label": None})), "'x'.*label"),
         (database(x=entry({**RUN, "label_id": "five"})), "'five'"),
         (database(x=entry("Running")), "'x'.*segment"),
         (database(x={"annotations": {"a": 1}}), "not a list"),
@@ -311,6 +311,84 @@ def test_any_table_is_read_or_refused_in_a_sentence(tmp_path_factory, header, ro
             assert str(path) in str(error) and "\n" not in str(error)
 
 
+@pytest.mark.parametrize(("label_id", "found"), [(3, 3), ("3", 3), (3.0, 3), ("3.0", 3), (" 3", 3)])
+def test_a_class_id_is_a_whole_number_however_it_is_written(label_id, found):
+    assert read_annotations(database(x=entry({**RUN, "label_id": label_id})))[0].label_ids == (found,)
+
+
+def test_a_null_is_no_class_id():
+    for nothing in (None, "", float("nan")):
+        assert read_annotations(database(x=entry({**RUN, "label_id": nothing})))[0].label_ids is None
+
+
+def test_labels_and_ids_have_one_spelling():
+    """A space, a byte order mark, a form of Unicode and a number as text make no second class, and no second video."""
+    labels = ["Über", "U\u0308ber", "Über ", "\ufeffÜber", 3, "3", 3.0]
+    (video,) = read_annotations(database(**{" x\u200b": entry(*({**RUN, "label": label} for label in labels))}))
+    assert video.name == "x" and video.labels == ("Über",) * 4 + ("3",) * 3
+    with pytest.raises(SpotError, match="two videos are called 'x'"):
+        read_annotations(database(**{"x": entry(), "x ": entry()}))
+
+
+@pytest.mark.parametrize("fps", [0, "0", "0/0", -1, "nan", "N/A", None, float("nan")])
+def test_a_rate_that_is_none_is_not_known(fps):
+    """The next key that tells one counts; a file must not be refused for a rate that the settings give."""
+    assert read_annotations(database(x=entry(RUN, fps=fps)))[0].fps is None
+    assert read_annotations(database(x=entry(RUN, rfps=fps, fps=25)))[0].fps == 25
+
+
+def test_a_rate_is_read_as_programs_write_it():
+    rates = {"a": "25/1", "b": "30000/1001", "c": "29.97"}
+    videos = read_annotations(database(**{name: entry(fps=fps) for name, fps in rates.items()}))
+    assert [round(video.fps, 2) for video in videos] == [25, 29.97, 29.97]
+
+
+def test_keys_in_another_case_and_with_other_separators_are_read():
+    (video,) = read_annotations({"x": {"Duration": 8, "Frame_Rate": 25, "split": "Train", "Annotations": [RUN]}})
+    assert (video.duration_sec, video.fps, video.subset, video.labels) == (8, 25, "train", ("Running",))
+
+
+def test_a_duration_of_nothing_is_not_known():
+    for nothing in (0, None, float("nan"), ""):
+        assert read_annotations(database(x=entry(duration=nothing)))[0].duration_sec is None
+
+
+@pytest.mark.parametrize("key", ["annotation", "annots", "segments", "timestamps", "labels", "anotations", "events"])
+@pytest.mark.parametrize("flat", [True, False])
+def test_another_key_for_the_annotations_is_named(key, flat):
+    """It was read as a video without a segment."""
+    entries = {"x": {"duration": 10.0, "subset": "training", key: [RUN]}}
+    with pytest.raises(SpotError, match=f"'x'.*but '{key}'; rename it to `annotations`"):
+        read_annotations(entries if flat else {"database": entries})
+
+
+def test_a_video_without_annotations_is_one_without_a_segment():
+    """As in the testing subset of some data sets: nothing else in it looks like segments."""
+    (video,) = read_annotations({"database": {"x": {"duration": 10.0, "url": "u", "tags": [], "labels": []}}})
+    assert video.labels == ()
+
+
+@pytest.mark.parametrize(("annotation", "words"), [
+    ({"timestamp": [1, 2], "label": "a"}, "no `segment`.*but 'timestamp'; rename it to `segment`"),
+    ({"start": 1, "end": 2, "label": "a"}, "no `segment`.*but 'start'"),
+    ({"segment": [1, 2], "class": "a"}, "no `label`.*but 'class'; rename it to `label`"),
+    ({"segment": [1, 2], "lable": "a"}, "no `label`.*but 'lable'"),
+])
+def test_another_key_for_a_segment_or_a_label_is_named(annotation, words):
+    with pytest.raises(SpotError, match=words):
+        read_annotations(database(x=entry(annotation)))
+
+
+def test_ids_of_the_table_may_be_spelled_differently(tmp_path):
+    """abc.mp4 and ABC in the table; where abc has a row of its own, ABC does not take it."""
+    data = {"abc": {"annotations": []}}
+    for video_id in ("abc.mp4", "ABC", "v_abc", "clips/abc.avi"):
+        info = write(tmp_path / "i.csv", INFO_HEADER + f"{video_id},100,10.0,30.0,10.0,training,98\n")
+        assert read_annotations(data, info)[0].duration_sec == 10
+    info = write(tmp_path / "i.csv", INFO_HEADER + "abc,100,10.0,30.0,10.0,training,98\n")
+    assert [video.duration_sec for video in read_annotations({**data, "ABC": {"annotations": []}}, info)] == [10, None]
+
+
 # --- segments and classes ----------------------------------------------------------------------------------------
 
 
@@ -356,6 +434,25 @@ def test_class_file_as_csv_as_text_and_as_numbered_text(tmp_path):
         "3D printing",
     ]
     assert read_class_file(write(tmp_path / "detclasslist.txt", "9 Dunk\n7 Pitch\n")) == ["Pitch", "Dunk"]
+
+
+def test_a_class_list_whose_names_begin_with_digits(tmp_path):
+    """classes.txt of a run on such classes; the labels tell names from ids."""
+    labels = ["1 leg stand", "2 hands up"]
+    path = write(tmp_path / "classes.txt", "1 leg stand\n2 hands up\n")
+    videos = read_annotations(database(x=entry(*({**RUN, "label": label} for label in labels))))
+    assert class_names(videos, path) == read_class_file(path, labels) == labels
+    assert read_class_file(path) == ["leg stand", "hands up"]
+    assert read_class_file(path, ["hands up", "leg stand"]) == ["leg stand", "hands up"]
+
+
+def test_a_class_list_is_spelled_like_the_annotations(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("U\u0308ben \r\nGehen\r\n", encoding="utf-16")
+    videos = read_annotations(database(x=entry({**RUN, "label": "Üben"}, {**RUN, "label": "Gehen\u00a0"})))
+    assert class_names(videos, path) == ["Üben", "Gehen"]
+    ids = write(tmp_path / "c.csv", "\ufeffid,label\n1.0,Gehen\n0,Üben\n")
+    assert class_names(videos, ids) == ["Üben", "Gehen"]
 
 
 def test_ambiguous_is_no_class_of_a_class_file_either(tmp_path):
@@ -439,6 +536,7 @@ def test_a_fraction_takes_the_rounded_number_of_videos(fraction, count):
 def test_a_file_of_ids_with_or_without_prefix(tmp_path):
     videos = one_class_videos({"a": 3})
     assert labeled_split(videos, str(write(tmp_path / "labeled.txt", "v_a2\na0\n\n")), 0) == ["a0", "a2"]
+    assert labeled_split(videos, write(tmp_path / "labeled.txt", "A0.mp4\r\nv_a2\r\n"), 0) == ["a0", "a2"]
     with pytest.raises(SpotError, match=r"labeled.txt: 'v_b1', 'c' are not in"):
         labeled_split(videos, write(tmp_path / "labeled.txt", "a0\nv_b1\nc\n"), 0)
     with pytest.raises(SpotError, match="names no video"):

@@ -63,7 +63,7 @@ def test_npz_scores(tmp_path):
         ({"a": {"class": "Fly", "score": 1}}, "none of the model's classes"),
         ({"a": {"class": "Run"}}, "'a'.*expected"),
         ({"a": {"class": "Run", "score": "high"}}, "cannot be read"),
-        ({"a": {"class": ["Run"], "score": 1}}, "cannot be read"),
+        ({"a": {"class": ["Run"], "score": 1}}, "'a': the class .* is no name"),
         ({"a": {"class": "Run", "score": float("nan")}}, "'a' is NaN"),
         ({"b": {"class": "Run", "score": 1}, "a": {"class": "Run", "score": float("nan")}}, "'a' is NaN"),
         ({"a": {"class": "Run", "score": -1}}, "'a' is NaN, infinite or negative"),

@@ -112,7 +112,7 @@ def test_an_array_that_is_no_feature_is_refused(tmp_path, array, words):
         ("x.csv", "f0,f1,f2\n0,1,2,3\n", r"found shape \(1, 4\)"),
         ("x.csv", "f0,f1,f2\n1,2,3\n1,2,3,4\n", "Expected 3 fields in line 3, saw 4"),
         ("x.csv", "1,2,3\n4,five,6\n", "five"),
-        ("x.csv", b"\xff\xfe1,2", "cannot be read"),
+        ("x.csv", b"\xff1,2", "not UTF-8 text"),
         ("x.npy", "not numpy", "cannot be read"),
         ("x.npy", "", "the file is empty"),
         ("x.pt", "", "the file is empty"),
@@ -212,3 +212,46 @@ def test_an_npy_file_under_the_name_of_an_npz_archive_is_told(tmp_path):
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     with pytest.raises(SpotError, match=r"x\.npz: is an \.npy file"):
         read_feature(tmp_path / "x.npz", C)
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+ROWS = np.array([[0.5, 1.5, 2.5, 3.5, 4.5, 5.5], [1, 2, 3, 4, 5, 6.25]], np.float32)
+LINES = [",".join(map(str, row)) for row in ROWS.tolist()]
+
+
+@pytest.mark.parametrize("header", ["", "0,1,2,3,4,5", "1,2,3,4,5,6", "0.0,1.0,2.0,3.0,4.0,5.0", "a,b,c,d,e,f",
+                                    '"0","1","2","3","4","5"'])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_no_header_is_taken_for_a_snippet_and_no_snippet_for_a_header(tmp_path, header, mark, ends):
+    path = tmp_path / "x.csv"
+    path.write_bytes((mark + ends.join(filter(None, [header, *LINES])) + ends).encode())
+    np.testing.assert_array_equal(read_feature(path, 6), ROWS.T)
+
+
+@pytest.mark.parametrize("header", [",0,1,2,3,4,5", "Unnamed: 0,0,1,2,3,4,5", "frame,f0,f1,f2,f3,f4,f5",
+                                    ",1.0,2.0,3.0,4.0,5.0,6.0"])
+def test_the_row_numbers_that_pandas_writes_are_no_channel(tmp_path, header):
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([header, *(f"{i},{line}" for i, line in enumerate(LINES))]))
+    np.testing.assert_array_equal(read_feature(path, 6), ROWS.T)
+
+
+def test_three_columns_of_whole_numbers_may_be_features(tmp_path):
+    """`0,1,2` over `1,1,0` is a snippet; over `0.5,1.5,2.5` a header. Other numbers are a snippet."""
+    path = tmp_path / "x.csv"
+    path.write_text("0,1,2\n1,1,0\n")
+    assert read_feature(path, 3).T.tolist() == [[0, 1, 2], [1, 1, 0]]
+    path.write_text("0,1,2\n0.5,1.5,2.5\n")
+    assert read_feature(path, 3).T.tolist() == [[0.5, 1.5, 2.5]]
+    path.write_text("3,1,2,5\n0.5,1.5,2.5,7\n")
+    assert read_feature(path, 4).shape == (4, 2)
+
+
+@pytest.mark.parametrize(("content", "words"), [("1,2\n3,x\n", "'x'"), ("1,x\n3,4\n", "'x'"), ("1,nan\n3,4\n", "NaN"),
+                                                ("1,\n3,4\n", "NaN"), ("<html>", "a web page")])
+def test_a_csv_with_a_fault_is_refused_with_it(tmp_path, content, words):
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(SpotError, match=words):
+        read_feature(tmp_path / "x.csv", 2)

@@ -63,7 +63,7 @@ def test_a_written_file_has_the_mode_that_the_user_chose(tmp_path):
     [
         (b'{"a": 1', "not valid JSON"),
         (b"", "not valid JSON"),
-        (b"\xff\xfe{}", "not UTF-8"),
+        (b'{"a": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "not valid JSON"),
         (None, "cannot be read"),
     ],
