@@ -171,7 +171,7 @@ def _is_header(first, second):
     if len(numbers) < 2 or numbers not in ([float(i + k) for i in range(len(numbers))] for k in (0, 1)):
         return False
     is_alike = is_written_alike and all(value is not None and value.is_integer() for value in second)
-    return len(numbers) > 3 or not is_alike
+    return bool(second) and (len(numbers) > 3 or not is_alike)
 
 
 def _numbers_rows(text, separator, table):
