@@ -19,7 +19,7 @@ from spot.annotations import matching_files, read_annotations, read_video_ids
 from spot.command_line import Parser, command, parse, run, whole_number
 from spot.config import load_config, plain
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.files import SpotError, expand_home, write_json
+from spot.files import SpotError, expand_home, in_folder, write_json
 from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
 from spot.scenes import THUMOS_VARIANTS
 
@@ -154,7 +154,7 @@ def job_from_config(arguments):
                             "another run, or another file by --predictions")
     for key in ("video_anno_path", "video_info_path", "blocked"):
         if data[key] is not None and not all(path.is_file() for path in matching_files(data[key])):
-            raise SpotError(f"dataset.{key}: {data[key]} is missing in {Path.cwd()}; name the file by "
+            raise SpotError(f"dataset.{key}: {data[key]} is missing{in_folder(data[key])}; name the file by "
                             f"dataset.{key}=PATH")
     labeled_file = folder / "labeled.txt"
     return Job(

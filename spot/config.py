@@ -6,6 +6,7 @@ Only the scripts and `tools/` read settings; everything else in `spot/` receives
 import dataclasses
 import difflib
 import math
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,9 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from spot.evaluation import parse_thresholds
-from spot.files import SpotError, write_text
+from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
+from spot.setting_names import hint
 
 
 def choice(default, *others):
@@ -35,21 +37,30 @@ def limited(key, default):
     return number(default, *RANGES[key])
 
 
+# Of a key that is or may be a path, or a list of them: `~` at the beginning is the home folder, as in the shell.
+PATH = {"path": True}
+
+
+def path(default):
+    """A text key that is or may be a path."""
+    return field(default=default, metadata=PATH)
+
+
 @dataclass
 class Dataset:
     """The files of a data set, which of its videos show labels, and where snippets lie in time."""
 
-    video_anno_path: str = MISSING  # annotation file, any format that spot/annotations.py reads
-    video_info_path: str | None = None  # video_info*.csv: subset of each video, for annotations that do not tell
-    blocked: str | None = None  # a list of video ids to leave out, in training and evaluation: OpenTAD's blocked.json
-    feature_path: Any = MISSING  # folder or .h5 of features; a list of them: their channels are concatenated
+    video_anno_path: str = path(MISSING)  # annotation file, any format that spot/annotations.py reads
+    video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations that do not tell
+    blocked: str | None = path(None)  # video ids to leave out, in training and evaluation: OpenTAD's blocked.json
+    feature_path: Any = field(default=MISSING, metadata=PATH)  # folder or .h5; a list: channels are concatenated
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     resample_streams: bool = False  # streams of different rate: to the length of the longest; false: refuse them
     train_subset: str = "training"
     eval_subset: str = "validation"
     num_classes: int | None = None  # null: from the annotations; a number is checked against them
-    class_file: str | None = None  # one class per line, or a CSV of id,label; null: by label_id, or sorted
-    labeled: Any = 0.1  # a share in (0, 1], a file with one video id per line, or info (see video_info_path)
+    class_file: str | None = path(None)  # one class per line, or a CSV of id,label; null: by label_id, or sorted
+    labeled: Any = field(default=0.1, metadata=PATH)  # share in (0, 1], file of video ids, or info (video_info_path)
     split_seed: int = 0  # which videos a share takes
     grid: str = choice(*CHOICES["grid"])
     stride: int = limited("stride", 16)  # frames between two rows of the feature files (window grid)
@@ -96,7 +107,7 @@ class Training:
     amp: str = choice("auto", "none", "bf16")  # precision of a step; auto: bf16 where device or processor has it
     cache: str = choice("auto", "device", "memory", "disk")  # where features wait
     resume: str | None = None  # auto: continue from last.pt
-    pretrained: str | None = None  # a checkpoint that replaces the pretext stage
+    pretrained: str | None = path(None)  # a checkpoint that replaces the pretext stage
 
 
 @dataclass
@@ -160,7 +171,7 @@ class Testing:
     nms_sigma: float = limited("nms_sigma", 0.4)
     min_score: float = limited("min_score", 0.001)
     max_detections: int = limited("max_detections", 200)  # per video
-    class_scores: str = "none"  # an external video classifier's file
+    class_scores: str = path("none")  # an external video classifier's file
     class_scores_fusion: str = choice(*CHOICES["fusion"])
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
     batch_size: int = number(32, 1)
@@ -173,15 +184,15 @@ class Testing:
 class Config:
     """All settings: a section per field, and the keys of the scripts themselves."""
 
-    output_path: str = "runs/spot"
-    checkpoint: str | None = None  # inference: a run folder or a file; null: output_path
+    output_path: str = path("runs/spot")
+    checkpoint: str | None = path(None)  # inference: a run folder or a file; null: output_path
     # Inference on videos without annotation; the settings that were trained with hold where these are null.
-    features: Any = None  # a feature file or folder; a list of them: their channels are concatenated
+    features: Any = field(default=None, metadata=PATH)  # feature file or folder; a list: channels are concatenated
     fps: float | None = limited("fps", None)  # frames per second
     stride: int | None = limited("stride", None)  # frames between two rows of the feature files
     every: int | None = limited("every", None)  # every n-th row is used
     window: int | None = limited("window", None)  # frames that a snippet sees
-    duration: str | None = None  # seconds of every video, or a CSV with columns video, duration and perhaps fps
+    duration: str | None = path(None)  # seconds of every video, or a CSV with columns video, duration and perhaps fps
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
@@ -202,12 +213,16 @@ def load_config(path, overrides=()):
     schema = _schema()
     config = OmegaConf.structured(Config)
     if path is not None:
+        path = expand_home(path)
         for key, value in _leaves(_read_yaml(path)):
             config = _set(config, schema, key, value, str(path))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
             raise SpotError(f"override {override!r} is not key=value")
+        if not text:
+            raise SpotError(f"override {override!r} has no value; write it behind the = without a space, or null for "
+                            "none")
         config = _set(config, schema, key, _parse(schema, key, text), f"override {override!r}")
     _check_whole(config, path)
     return config
@@ -280,8 +295,11 @@ def _schema():
 
 def _read_yaml(path):
     try:
-        if not Path(path).is_file():
-            raise SpotError(f"{path}: no such settings file; give one with --config")
+        if Path(path).is_dir():
+            raise SpotError(f"{path}: is a folder, no settings file; give --config a file, or a run folder without "
+                            "--config")
+        if not Path(path).exists():
+            raise SpotError(f"{path}: no such settings file{in_folder(path)}; give one with --config")
         _refuse_aliases(Path(path).read_text(encoding="utf-8"), path)
         loaded = OmegaConf.load(path)
     except OSError as error:
@@ -309,7 +327,10 @@ def _refuse_aliases(text, source):
 
 
 def _leaves(tree, prefix=""):
+    sections = {top.name for top in dataclasses.fields(Config) if dataclasses.is_dataclass(top.type)} | {"loss"}
     for key, value in tree.items():
+        if not prefix and key in sections and value in (None, {}):  # all of its keys are commented out
+            continue
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
@@ -349,16 +370,15 @@ def _list_of_patterns(text):
 
 def _set(config, schema, key, value, source):
     if key not in schema:
-        near = difflib.get_close_matches(key, schema, 1, 0.5) or difflib.get_close_matches(
-            key.rpartition(".")[2], [name.rpartition(".")[2] for name in schema], 1, 0.5)
-        hint = next((name for name in schema if near and name.endswith(near[0])), None)
-        raise SpotError(f"{source}: unknown key {key!r}" + (f"; the nearest valid key is {hint!r}" if hint else ""))
+        raise SpotError(f"{source}: unknown key {key!r}" + (f"; {near}" if (near := hint(key, schema)) else ""))
     kind, metadata = schema[key]
     value = OLDER_VALUES.get(key, {}).get(str(value).lower(), value)
     if any("${" in text for text in _texts(value)):
         raise SpotError(f"{source}: {key}: interpolation ${{...}} is not supported; write the value out")
     if _is_text(kind) and value is not None and not isinstance(value, str):
         raise SpotError(f"{source}: {key}: expected text, got {value!r}; put it in quotes")
+    if "path" in metadata:
+        value = _as_path(value, f"{source}: {key}")
     try:
         OmegaConf.update(config, key, value)
     except OmegaConfBaseException as error:
@@ -369,13 +389,30 @@ def _set(config, schema, key, value, source):
         raise SpotError(f"{source}: {key} must be a finite number, got {value}")
     if "choices" in metadata and value not in metadata["choices"]:
         near = difflib.get_close_matches(str(value), metadata["choices"], 1, 0.3)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SpotError(f"{source}: {key} must be one of {', '.join(metadata['choices'])}, got {value!r}{hint}")
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise SpotError(f"{source}: {key} must be one of {', '.join(metadata['choices'])}, got {value!r}{meant}")
     if "range" in metadata and value is not None and not metadata["range"][0] <= value <= metadata["range"][1]:
         low, high = metadata["range"]
         raise SpotError(f"{source}: {key} must be " + (f"in {low}..{high}" if math.isfinite(high) else f">= {low}")
                         + f", got {value}")
     return config
+
+
+def _as_path(value, source):
+    """A path, or the paths of a list, with the home folder for `~`; anything else as it is.
+
+    SpotError for an empty path, and for a variable of the shell, of which nothing but a folder `$HOME` would come.
+    """
+    if isinstance(value, list):
+        return [_as_path(item, source) for item in value]
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        raise SpotError(f"{source}: an empty path; write it out, or null for none")
+    if any(name in os.environ for name in re.findall(r"\$(\w+)", value)):
+        raise SpotError(f"{source}: variables of the shell, as in {value!r}, are not replaced here; write the path "
+                        "out, or begin it with ~ for the home folder")
+    return expand_home(value)
 
 
 def _texts(value):
@@ -422,6 +459,14 @@ def _check_whole(config, path):
         raise SpotError(f"{source}: {wrong}")
     if not sum(config.loss.values()):
         raise SpotError(f"{source}: all weights in loss are 0, so nothing would be learned; give one of them")
+    if config.training.resume not in (None, "auto"):
+        raise SpotError(f"{source}: training.resume must be auto or null, got {config.training.resume!r}; which run "
+                        "goes on is said by output_path")
+    device = config.training.device
+    if not re.fullmatch(r"(?!gpu)[a-z]+(:\d+)?", device):
+        number_of = re.sub(r"\D", "", device)
+        raise SpotError(f"{source}: training.device must be auto, cpu, cuda or cuda:NUMBER, got {device!r}; did you "
+                        f"mean {f'cuda:{number_of}' if number_of else 'cuda'!r}?")
     thresholds = list(config.testing.mask_thresh)
     if not 0 < len(thresholds) <= MOST_THRESHOLDS or not all(0 <= value < 1 for value in thresholds):
         raise SpotError(f"{source}: testing.mask_thresh must be a list of 1 to {MOST_THRESHOLDS} numbers in [0, 1), "

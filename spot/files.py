@@ -27,6 +27,11 @@ def expand_home(path):
     return os.path.expanduser(path)
 
 
+def in_folder(path):
+    """Words that say where a relative path was looked for; none for an absolute one, which says it itself."""
+    return "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary name beside `path`; on success it replaces `path`, on any error `path` stays as it was.

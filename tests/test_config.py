@@ -48,14 +48,15 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["007", "1e3", "true", "no", "1_000", "0x10", "a: b", "[x", "with space",
-                                  "{video}_rgb.npy", "~", "2020-01-01", "key=value", "", "'quoted'", "#x"])
+                                  "{video}_rgb.npy", "2020-01-01", "key=value", "'quoted'", "#x"])
 def test_text_is_kept_to_the_letter(tmp_path, text):
     """What a user writes after `=` for a text key arrives as it is, whatever YAML would make of it."""
     config = loaded(tmp_path, "", f"dataset.video_anno_path={text}", f"dataset.class_file={text}")
     assert (config.dataset.video_anno_path, config.dataset.class_file) == (text, text)
 
 
-@pytest.mark.parametrize("text", ["007", "1e3", "features.h5", "a b"])
+@pytest.mark.parametrize("text", ["007", "1e3", "features.h5", "a b", "{video}.h5", "C:\\data\\tsn", "a: b", "lr=1",
+                                  "ä"])
 def test_a_feature_path_is_text_too(tmp_path, text):
     assert loaded(tmp_path, "", f"dataset.feature_path={text}").dataset.feature_path == text
 
@@ -127,8 +128,10 @@ def test_grid_values_are_what_the_grid_takes(tmp_path):
 
 @pytest.mark.parametrize(("key", "nearest"), [
     ("training.batchsize", "training.batch_size"), ("model.mask_heads", "model.mask_head"),
-    ("sime.method", "semi.method"), ("lr", None), ("learning_rate", "training.learning_rate"),
-    ("loss.boundry", "loss.boundary"), ("testing.nms_thresh", None), ("training", None)])
+    ("sime.method", "semi.method"), ("lr", "training.learning_rate"),
+    ("training.lr", "training.learning_rate"), ("Training.Batch_Size", "training.batch_size"),
+    ("learning_rate", "training.learning_rate"),
+    ("loss.boundry", "loss.boundary"), ("testing.nms_thresh", "testing.nms_sigma"), ("nothing.like.it", None)])
 def test_an_unknown_key_is_refused_with_the_nearest(tmp_path, key, nearest):
     """In an override and in a file, which is named."""
     with pytest.raises(SpotError, match=rf"unknown key '{key}'") as error:
@@ -212,7 +215,7 @@ def test_a_file_that_is_no_settings_file_is_refused(tmp_path, text):
 
 def test_a_file_that_is_missing_or_a_folder_is_refused(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(SpotError, match=r"no such settings file; give one with --config"):
+        with pytest.raises(SpotError, match=r"no such settings file.*give one with|is a folder, no settings file"):
             load_config(path)
 
 
@@ -276,3 +279,81 @@ def test_thresholds_are_checked_before_training(tmp_path, text):
         load_config(written(tmp_path, PATHS + f"testing: {{tiou: {text}}}\n"))
     with pytest.raises(SpotError, match=r"testing\.tiou"):
         loaded(tmp_path, "", f"testing.tiou={text}")
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+def path_keys():
+    """Keys that hold paths, by the schema, each with an override of it."""
+    from spot.config import _schema
+
+    return sorted(key for key, (_, metadata) in _schema().items() if "path" in metadata)
+
+
+def test_every_key_that_sounds_like_a_path_is_one():
+    assert {"output_path", "checkpoint", "features", "duration", "dataset.video_anno_path", "dataset.video_info_path",
+            "dataset.blocked", "dataset.feature_path", "dataset.class_file", "dataset.labeled", "training.pretrained",
+            "testing.class_scores"} <= set(path_keys())
+
+
+@pytest.mark.parametrize("key", path_keys())
+def test_the_home_folder_is_written_out_in_a_file_and_an_override(tmp_path, monkeypatch, key):
+    """`~/x` as the shell does; `~` elsewhere in a name, as in Windows' short names, is a character."""
+    monkeypatch.setenv("HOME", "/home/me")
+    section, _, name = key.rpartition(".")
+    for text, wanted in (("~/x", "/home/me/x"), ("~", "/home/me"), ("a~/x", "a~/x"), ("/a/DATA~1/x", "/a/DATA~1/x")):
+        assert OmegaConf.select(loaded(tmp_path, "", f"{key}={text}"), key) == wanted
+        content = {"dataset": {"video_anno_path": "a", "feature_path": "f"}}
+        (content.setdefault(section, {}) if section else content)[name] = text
+        (tmp_path / "whole.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)))
+        assert OmegaConf.select(load_config(tmp_path / "whole.yaml"), key) == wanted
+
+
+def test_the_home_folder_in_a_list_and_before_a_settings_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path, PATHS)
+    config = load_config("~/c.yaml", ["dataset.feature_path=[[~/a,b],~/c]", "dataset.labeled=0.5"])
+    assert plain(config.dataset.feature_path) == [[f"{tmp_path}/a", "b"], f"{tmp_path}/c"]
+    assert config.dataset.labeled == 0.5 and config.testing.class_scores == "none"
+
+
+def test_a_variable_of_the_shell_in_a_path_is_refused(tmp_path, monkeypatch):
+    """It would make a folder of that name; a `$` that names nothing is a character."""
+    monkeypatch.setenv("DATA", "/data")
+    with pytest.raises(SpotError, match=r"c\.yaml: output_path: variables of the shell, as in '\$DATA/runs'"):
+        loaded(tmp_path, "output_path: $DATA/runs\n")
+    assert loaded(tmp_path, "output_path: us$100\n").output_path == "us$100"
+
+
+@pytest.mark.parametrize("key", ["output_path", "dataset.labeled", "training.batch_size", "dataset.fps", "checkpoint",
+                                 "dataset.feature_path", "dataset.train_subset", "testing.tiou"])
+def test_an_override_with_nothing_behind_it_is_refused(tmp_path, key):
+    with pytest.raises(SpotError, match=f"'{key}=' has no value"):
+        loaded(tmp_path, "", f"{key}=")
+
+
+@pytest.mark.parametrize("text", ["output_path: ''", "dataset: {labeled: ' '}", "features: [a, '']"])
+def test_an_empty_path_in_a_file_is_refused(tmp_path, text):
+    with pytest.raises(SpotError, match=r"an empty path"):
+        load_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("text", ["training:\n", "training: {}\nloss:\n", "training:\n#  batch_size: 3\nsemi:\n"])
+def test_a_section_without_keys_is_no_mistake(tmp_path, text):
+    """All of its keys are commented out."""
+    assert loaded(tmp_path, text).training.batch_size == 16
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("dataset:\n\tlabeled: 0.1\n", "is not valid YAML"), ("output_path: a\noutput_path: b\n", "is not valid YAML"),
+    ("", "dataset.feature_path is missing"), ("- a\n", "expected sections with keys"),
+    ("training: {device: gpu}", "did you mean 'cuda'?"), ("training: {device: 'GPU:1'}", "did you mean 'cuda:1'?"),
+    ("training: {device: '0'}", "did you mean 'cuda:0'?"), ("training: {resume: yes}", "expected text"),
+    ("training: {resume: last.pt}", "training.resume must be auto or null"),
+])
+def test_a_settings_file_of_a_beginner_is_one_sentence(tmp_path, text, words):
+    content = text if not text.startswith("training") else PATHS + text
+    with pytest.raises(SpotError, match=r"c\.yaml") as error:
+        load_config(written(tmp_path, content))
+    assert words in str(error.value) and "\n" not in str(error.value)
