@@ -10,16 +10,18 @@ Add --report DIR for pictures and report.html. No torch needed.
 import argparse
 import itertools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spot.annotations import matching_files, read_annotations, read_video_ids
+from spot.annotations import read_class_ids, read_video_ids
 from spot.command_line import Parser, command, parse, run, whole_number
 from spot.config import load_config, plain
-from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.files import SpotError, expand_home, in_folder, write_json
+from spot.epic_kitchens import TASKS, is_epic_file
+from spot.epic_kitchens import TIOU as EPIC_TIOU
+from spot.evaluation import evaluate_detections, parse_thresholds, read_ground_truth, threshold_key
+from spot.files import SpotError, expand_home, in_folder, matching_files, write_json
 from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
 from spot.scenes import THUMOS_VARIANTS
 
@@ -51,7 +53,10 @@ def main(argv=None):
     """Read, evaluate, print, then write: a mistake in any input leaves nothing half-written."""
     arguments = parse(make_parser(), with_duplicate_rule(sys.argv[1:] if argv is None else argv), RUN_MEANS)
     job = job_from_files(arguments) if arguments.ground_truth else job_from_config(arguments)
-    videos = read_annotations(job.ground_truth, info_path=job.info_path)
+    if arguments.task is None and is_epic_file(job.ground_truth):
+        evaluate_all_tasks(job, arguments)
+        return
+    job, videos = with_ground_truth(job, arguments.task)
     if arguments.compare:
         compare(*(evaluate(job, arguments, videos, path) for path in job.compared), arguments)
         return
@@ -98,6 +103,11 @@ def make_parser():
     parser.add_argument("--drop-duplicates", nargs="?", const="opentad", choices=DUPLICATE_RULES, metavar="RULE",
                         help="count a repeated segment once; RULE: opentad (also drops empty segments; the default), "
                              "actionformer (also drops those under 1e-3 s), repeats (drops nothing else)")
+    parser.add_argument("--swap-reversed", action="store_true", help="swap the ends of segments that end before their "
+                        "start, as the THUMOS14 toolkit does (default: they are refused)")
+    parser.add_argument("--classes", metavar="FILE", help="a line `number name` each, for detections that number their "
+                        "classes (default: label_id of the ground truth, or THUMOS14's official numbers)")
+    parser.add_argument("--task", choices=TASKS, help="of EPIC-KITCHENS (default: all three, one by one)")
     parser.add_argument("--lenient", action="store_true", help="drop and count broken detections")
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class")
     parser.add_argument("--recall", action="store_true", help="print AR@AN, its AUC, and recall at top-1x and top-5x")
@@ -135,7 +145,7 @@ def job_from_files(arguments):
         raise SpotError("--ground-truth needs --predictions FILE, a run folder, or --compare A B")
     return Job(
         arguments.ground_truth, arguments.video_info, arguments.blocked, detections_of(predictions), compared,
-        arguments.subset or "validation", arguments.tiou or DEFAULT_TIOU[arguments.protocol],
+        arguments.subset, arguments.tiou or default_tiou(arguments),
         Path(arguments.output) if arguments.output else None, labeled_file=None,
     )
 
@@ -162,6 +172,41 @@ def job_from_config(arguments):
         predictions, compared, arguments.subset or data.eval_subset, arguments.tiou or plain(config.testing.tiou),
         Path(arguments.output or folder / "metrics.json"), labeled_file if labeled_file.is_file() else None,
     )
+
+
+def default_tiou(arguments):
+    """The tIoU thresholds that the field uses with the given ground truth and protocol."""
+    return EPIC_TIOU if is_epic_file(arguments.ground_truth) else DEFAULT_TIOU[arguments.protocol]
+
+
+def with_ground_truth(job, task):
+    """The job with its subset, and the videos of its ground truth.
+
+    The subset that is not named is validation, or the only one that there is.
+    """
+    videos = read_ground_truth(job.ground_truth, job.info_path, task)
+    subsets = {video.subset for video in videos}
+    only = subsets.pop() if len(subsets) == 1 else "validation"
+    return (job if job.subset is not None else replace(job, subset=only)), videos
+
+
+def evaluate_all_tasks(job, arguments):
+    """Evaluate verbs, nouns and actions of EPIC-KITCHENS, as its evaluator does, and write all of their metrics."""
+    for flag in ("report", "compare", "diagnose", "recall", "per_class", "bootstrap", "pr_class"):
+        if getattr(arguments, flag):
+            flag = flag.replace("_", "-")
+            raise SpotError(f"--{flag} is for one task of EPIC-KITCHENS; name it by --task verb, noun or action")
+    metrics = {}
+    for number, task in enumerate(TASKS):
+        of_task = argparse.Namespace(**{**vars(arguments), "task": task})
+        job_of_task, videos = with_ground_truth(job, task)
+        result = evaluate(job_of_task, of_task, videos, job.predictions)
+        print("\n" * (number > 0) + f"--- {task} ---")
+        print_result(result, job_of_task, of_task, None)
+        metrics[task] = metrics_of(result, job_of_task.subset, None)
+    if job.output:
+        write_json(job.output, metrics, indent=1)
+        print(f"metrics: {job.output}")
 
 
 def detections_of(path):
@@ -212,7 +257,8 @@ def evaluate(job, arguments, videos, predictions):
     return evaluate_detections(
         videos, predictions, job.subset, parse_thresholds(job.tiou), protocol=arguments.protocol,
         drop_duplicates=arguments.drop_duplicates, thumos_variant=arguments.thumos_variant, lenient=arguments.lenient,
-        blocked=read_video_ids(job.blocked) if job.blocked else (),
+        blocked=read_video_ids(job.blocked) if job.blocked else (), swap_reversed=arguments.swap_reversed,
+        task=arguments.task, class_ids=read_class_ids(arguments.classes) if arguments.classes else None,
     )
 
 
@@ -258,6 +304,7 @@ def metrics_of(result, subset, unlabeled):
         "num_unknown_video_predictions": result.num_unknown_video_predictions,
         "unknown_labels": result.unknown_labels,
         "num_toggled_ids": result.num_toggled_ids,
+        "num_swapped_segments": result.num_swapped,
         "num_dropped_predictions": result.predictions.num_dropped,
         "drop_duplicates": result.drop_duplicates,
         "num_dropped_duplicate_segments": result.num_duplicates_dropped,
@@ -308,6 +355,8 @@ def notes_of(result, job, arguments, unlabeled):
                f"segment in the subset are left out: {shortened(sorted(result.unknown_labels))}")
     if result.predictions.num_dropped:
         yield f"{result.predictions.num_dropped:,} broken detections dropped"
+    if result.num_swapped:
+        yield f"{result.num_swapped:,} segments end before their start; their ends are swapped"
     if result.drop_duplicates:
         yield (f"{result.num_duplicates_dropped:,} duplicate segments and {result.num_short_dropped:,} too short ones "
                f"dropped, by the rule of {result.drop_duplicates}")

@@ -51,6 +51,14 @@ def read_class_file(path, labels=()):
     `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
     Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
+    return list(read_class_ids(path).values())
+
+
+def read_class_ids(path):
+    """The list of `read_class_file` as {id: name}, by id; without ids in the file, they count from 0.
+
+    Raises SpotError as it does.
+    """
     path = Path(path)
     if path.suffix.lower() == ".csv":
         columns, rows = read_table(path)
@@ -75,7 +83,7 @@ def read_class_file(path, labels=()):
     if twice or not names:
         found = f"the class {twice[0]!r} is empty or listed twice" if twice else "lists no class"
         raise SpotError(f"{path}: {found}; give every class one line")
-    return names
+    return dict(rows)
 
 
 # --- videos to leave out ----------------------------------------------------------------------------------------------

@@ -14,15 +14,18 @@ Where the kits leave something open or differ, here
 """
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from spot.annotations import Video, read_annotations
-from spot.detections import Predictions, read_predictions
+from spot.detection_formats import read_predictions, with_names
+from spot.detections import Predictions
+from spot.epic_kitchens import is_epic_file, read_epic
 from spot.files import SpotError
 from spot.protocols import PROTOCOLS, check_duplicate_rule, deciding_ties, score_scene
-from spot.scenes import Scene, build_scene, choose_videos, whole_video
+from spot.scenes import Scene, build_scene, choose_videos, swapped, whole_video
 
 ACTIVITYNET_TIOU = np.linspace(0.5, 0.95, 10)
 THUMOS14_TIOU = np.linspace(0.3, 0.7, 5)
@@ -42,6 +45,7 @@ class Evaluation:
     num_short_dropped, num_duplicates_dropped: segments of the ground truth that `drop_duplicates` drops
     num_tied: detections that have the score of another one of their class; num_deciding_ties: those among them that tie
     with right and with wrong ones, so that their order counts
+    num_swapped: detections and segments of the ground truth whose ends `swap_reversed` swapped
     matches: (R, P) the segment that each detection took, -1 none; counted: (R, P) False where a detection is left out
     """
 
@@ -61,6 +65,7 @@ class Evaluation:
     num_duplicates_dropped: int
     num_tied: int
     num_deciding_ties: int
+    num_swapped: int
     protocol: str
     drop_duplicates: str | None
     predictions: Predictions
@@ -96,13 +101,14 @@ class Evaluation:
 
 
 def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIVITYNET_TIOU, *, protocol="activitynet",
-                        drop_duplicates=None, thumos_variant=None, lenient=False, info_path=None, blocked=()):
+                        drop_duplicates=None, thumos_variant=None, lenient=False, info_path=None, blocked=(),
+                        swap_reversed=False, task=None, class_ids=None):
     """Mean average precision of the detections on every video of `subset`.
 
     ground_truth:    a path or dict of any format that `spot.annotations` reads (info_path: its video_info csv), or
                      a list of `Video`
-    predictions:     a path or dict {"results": {video: [{"label", "score", "segment": [start_sec, end_sec]}]}}, or
-                     `Predictions`; ids match with or without a leading `v_`
+    predictions:     a path of any format of `spot.detection_formats`, or a dict {"results": {video: [{"label", "score",
+                     "segment": [start_sec, end_sec]}]}}, or `Predictions`; ids match with or without a leading `v_`
     subset:          compared in lower case
     tiou_thresholds: (R,) in (0, 1]
     protocol:        one of protocols.PROTOCOLS
@@ -110,6 +116,9 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     thumos_variant:  210, 211 or 212 videos of the THUMOS14 test set, None: all
     lenient:         drop and count broken detections instead of raising SpotError
     blocked:         ids of videos that are left out, with their detections
+    swap_reversed:   swap and count the ends of segments that end before their start, as the THUMOS14 toolkit does
+    task:            verb, noun or action, where the files are of EPIC-KITCHENS
+    class_ids:       {number: name}, for detections that number their classes; None: the ground truth's `label_id`
     Returns an `Evaluation`. Raises SpotError for a broken file or detection, and where there is nothing to measure.
     """
     thresholds = check_thresholds(tiou_thresholds)
@@ -118,11 +127,13 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     if protocol not in PROTOCOLS:
         raise SpotError(f"protocol {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
     if not isinstance(predictions, Predictions):
-        predictions = read_predictions(predictions, lenient)
+        predictions = read_predictions(predictions, lenient, task=task, swap_reversed=swap_reversed)
     if not (isinstance(ground_truth, list) and all(isinstance(video, Video) for video in ground_truth)):
-        ground_truth = read_annotations(ground_truth, info_path=info_path)
+        ground_truth = read_ground_truth(ground_truth, info_path, task)
+    predictions = with_names(predictions, ground_truth, class_ids)
     videos, blocked = choose_videos(ground_truth, subset, thumos_variant, blocked)
     num_left_out = sum(video.subset == subset.lower() for video in ground_truth) - len(videos)
+    videos, num_swapped_truth = swapped(videos) if swap_reversed else (videos, 0)
     scene, counts = build_scene(videos, predictions, blocked, drop_duplicates, protocol)
     ap, matches, counted = score_scene(scene, thresholds, protocol)
     baseline = whole_video(scene)
@@ -132,8 +143,23 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
         num_videos=scene.num_videos, num_segments=len(scene.gt_sec), num_predictions=len(predictions.scores),
         num_left_out_videos=num_left_out, protocol=protocol, predictions=predictions, scene=scene, matches=matches,
         counted=counted, drop_duplicates=check_duplicate_rule(drop_duplicates), num_tied=int(scene.tied.sum()),
-        num_deciding_ties=deciding_ties(scene, matches, counted), **counts,
+        num_deciding_ties=deciding_ties(scene, matches, counted),
+        num_swapped=predictions.num_swapped + num_swapped_truth, **counts,
     )
+
+
+def read_ground_truth(source, info_path=None, task=None):
+    """A list of `Video` from annotations of any format that we know; task: for those of EPIC-KITCHENS.
+
+    SpotError for a broken file, and where task or info_path do not fit it.
+    """
+    if isinstance(source, str | os.PathLike) and is_epic_file(source):
+        if info_path is not None:
+            raise SpotError(f"{source}: is of EPIC-KITCHENS, which needs no video info; leave {info_path} out")
+        return read_epic(source, task)
+    if task is not None:
+        raise SpotError(f"task {task} is for annotations of EPIC-KITCHENS, which the ground truth is not; leave it out")
+    return read_annotations(source, info_path=info_path)
 
 
 def parse_thresholds(value):

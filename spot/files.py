@@ -202,6 +202,19 @@ def _no_json(path, reason):
 
 
 @contextlib.contextmanager
+def opened(path):
+    """Yield a file for reading bytes, those that are packed in it where it is a gzip file, whatever it is called.
+
+    SpotError where it cannot be opened or, at any point of the block, read or unpacked.
+    """
+    try:
+        with open(path, "rb") as packed, unpacked(packed) as file:
+            yield file
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+
+
+@contextlib.contextmanager
 def streamed_json(path, on_read=lambda size: None):
     """Yield the `JsonStream` of a JSON file.
 

@@ -36,22 +36,34 @@ class Noted:
         return self.name.endswith(".scalar")
 
 
-class _NotingUnpickler(pickle._Unpickler):
+class NotingUnpickler(pickle._Unpickler):
     """Python's reader written in Python: the one in C takes memory for whatever a few damaged bytes claim.
 
     So does its opcode for byte arrays, which are read as bytes.
     """
 
     dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}  # noqa: RUF012
+    advice = "save the features with numpy.save as .npy"
+
+    def load_newobj(self):
+        """Note an object that would be made from its class, instead of making it."""
+        arguments = self.stack.pop()
+        self.append(self.stack.pop()(*arguments))
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+
+    def is_known(self, name):
+        """May this name stand in the file?"""
+        return name in NEEDED_BY_ARRAYS
 
     def find_class(self, module, name):
+        """What a name in the file is noted as; SpotError for one that may not stand there."""
         wanted = f"{module}.{name}"
         if wanted == "collections.OrderedDict":
             return dict
-        if wanted not in NEEDED_BY_ARRAYS:
+        if not self.is_known(wanted):
             shown = " ".join(wanted.split())[:80]
-            raise SpotError(f"it holds {shown}, which is no array, and opening that can run code; save the features "
-                            "with numpy.save as .npy")
+            raise SpotError(f"it holds {shown}, which is no array, and opening that can run code; {self.advice}")
         return Noted(wanted)
 
 
@@ -61,7 +73,7 @@ def load(file):
     Pickles of every protocol, Python 2 and numpy 1 are read. SpotError where it holds anything else than plain values
     and numpy arrays.
     """
-    return _NotingUnpickler(file, encoding="latin1").load()  # how Python 2 stored the bytes of an array
+    return NotingUnpickler(file, encoding="latin1").load()  # how Python 2 stored the bytes of an array
 
 
 def unwrapped(content):

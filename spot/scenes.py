@@ -120,6 +120,14 @@ def build_scene(videos, predictions, blocked=frozenset(), drop_duplicates=None, 
     }
 
 
+def swapped(videos):
+    """The videos with the ends of reversed segments swapped, as the THUMOS14 toolkit does, and how many these are."""
+    count = sum(int((_segments(video.segments_sec)[:, 1] < _segments(video.segments_sec)[:, 0]).sum())
+                for video in videos)
+    return [replace(video, segments_sec=np.sort(_segments(video.segments_sec), axis=1),
+                    ambiguous_sec=np.sort(_segments(video.ambiguous_sec), axis=1)) for video in videos], count
+
+
 def _deduplicated(videos, rule):
     """The videos by a duplicate rule, None for none; how many segments were too short, how many repeat another."""
     if rule is None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spot import detections, files
-from spot.detections import read_predictions
+from spot.detection_formats import read_predictions
 from spot.files import SpotError, read_json, streamed_json
 
 

@@ -353,7 +353,7 @@ def decoded(code, second, names):
 THRESHOLDS = np.array([0.1, 1 / 3, 0.5, 1.0])
 
 
-@cases(1000)
+@cases(500)
 @given(st.lists(codes, min_size=1, max_size=10), st.lists(codes, max_size=14), st.lists(codes, max_size=2),
        st.sampled_from([1, 0.1, 1 / 3, 7.77]), st.permutations("ab"), st.permutations("abc"))
 def test_fast_equals_plain_reference_to_the_last_bit(truth_codes, found_codes, ambiguous_codes, second, truth_keys,
@@ -382,7 +382,7 @@ def test_fast_equals_plain_reference_to_the_last_bit(truth_codes, found_codes, a
             assert row.tolist() == [reference(of_class, found_class, threshold) for threshold in THRESHOLDS]
 
 
-@cases(100)
+@cases(50)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["activitynet", "thumos14"]))
 def test_no_key_order_changes_any_number(seed, protocol):
     """Fifteen videos, three scores: most detections tie. activitynet does not ask for the order of the lists either."""

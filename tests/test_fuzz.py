@@ -22,7 +22,7 @@ from spot.annotations import read_annotations
 from spot.checkpoint import describe_model, load_model, load_pretrained
 from spot.class_scores import read_class_scores
 from spot.config import _schema, load_config, save_config
-from spot.detections import read_predictions
+from spot.detection_formats import read_predictions
 from spot.evaluation import evaluate_detections
 from spot.feature_files import read_feature
 from spot.features import FeatureSource
