@@ -51,13 +51,13 @@ def read_class_file(path, labels=()):
     `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
     Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
-    return list(read_class_ids(path).values())
+    return list(read_class_ids(path, labels).values())
 
 
-def read_class_ids(path):
+def read_class_ids(path, labels=()):
     """The list of `read_class_file` as {id: name}, by id; without ids in the file, they count from 0.
 
-    Raises SpotError as it does.
+    Arguments and SpotError as there.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":

@@ -81,7 +81,8 @@ def format_of(path):
     text = head.decode(codec_of(head[:HEAD_BYTES], path), "replace").lstrip("\ufeff \t\r\n")
     if not text or text[0] in "{[":
         return "json"
-    return "csv" if set(",;\t") & set(text.split("\n")[0].rstrip()) else "text"
+    first = text.partition("\n")[0]
+    return "csv" if "," in first or re.match(r"video([-_]id)?\s*[;\t]", first) else "text"
 
 
 # --- rows of (place, video, label, start, end, score) -----------------------------------------------------------------

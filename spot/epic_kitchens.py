@@ -12,8 +12,9 @@ import numpy as np
 from spot.cleaning import Video
 from spot.errors import SpotError
 from spot.files import opened
+from spot.names import check_video_id
 from spot.pickled_tables import read_pickled_table
-from spot.text import check_video_id, number, read_table, short
+from spot.text import number, read_table, short
 
 TASKS = ("verb", "noun", "action")
 TIOU = "0.1:0.5:5"
