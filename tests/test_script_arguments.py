@@ -47,14 +47,15 @@ def test_what_needs_no_torch_is_answered_without_it(script, words, code):
 
 
 def test_three_scripts_take_the_run_folder_and_print_commands_that_work(run_folder, data, tmp_path, capsys):
-    """What training prints is a command, quoted for the shell, whose argument inference takes."""
+    """What training prints are commands, quoted for the shell, whose argument the other scripts take."""
     folder = tmp_path / "it's a run"
     spot_train.main(settings(data, folder, "training.max_epoch=1"))
-    printed = capsys.readouterr().out.splitlines()[-1]
-    words = shlex.split(printed.partition(": ")[2])
-    assert words == ["python", "spot_inference.py", str(folder)]
-    spot_inference.main([words[-1], "testing.max_detections=1"])
-    evaluation_script.main(["--per-class", str(folder)])
+    printed = [line[line.index(": python ") + 2 :] for line in capsys.readouterr().out.splitlines()
+               if ": python " in line]
+    detect, measure = map(shlex.split, printed)
+    assert detect == ["python", "spot_inference.py", str(folder)] and measure == ["python", "eval.py", str(folder)]
+    spot_inference.main([*detect[2:], "testing.max_detections=1"])
+    evaluation_script.main(["--per-class", *measure[2:]])
     assert read_json(folder / "metrics.json")["num_predictions"] == 2  # of three videos one has no features
 
 
