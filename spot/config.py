@@ -144,12 +144,13 @@ class Semi:
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
-    burn_in: float = number(0.5, 0, 1)  # share of the steps on labels alone, until the teacher is worth hearing
+    # Share of the steps on labels alone, until the teacher is worth hearing; auto: by the numbers of sequences.
+    burn_in: Any = "auto"
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
 
 # Keys that take a number or a word.
-NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch")
+NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch", "semi.burn_in")
 # What older settings files and runs say, and what it is called now.
 OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
@@ -454,6 +455,9 @@ def _check_whole(config, path):
     if not (steps in ("auto", None) or (isinstance(steps, int) and not isinstance(steps, bool) and steps >= 1)):
         raise SpotError(f"{source}: training.steps_per_epoch must be auto, null or a whole number of at least 1, got "
                         f"{steps!r}")
+    share = config.semi.burn_in
+    if share != "auto" and not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1):
+        raise SpotError(f"{source}: semi.burn_in must be auto or a share in 0..1, got {share!r}")
     wrong = sizes_fault(**{**plain(config.model), "chunks": config.pretext.chunks}, prefix="model.")
     if wrong:
         raise SpotError(f"{source}: {wrong}")

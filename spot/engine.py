@@ -17,7 +17,7 @@ from spot.files import SpotError
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
 from spot.run_report import no_report
-from spot.schedule import EPOCHS, learning_rate_share, training_steps
+from spot.schedule import EPOCHS, learning_rate_share, plan_training
 from spot.targets import make_targets
 
 # Background rows must be quiet, but there are more of them than foreground rows.
@@ -48,7 +48,7 @@ class SemiSupervision:
     ema_decay: float
     weight: float
     rounds: int
-    burn_in: float
+    burn_in: float | str
     ramp: float
 
 
@@ -116,7 +116,15 @@ class Trainer:
         self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
         self.batch_size = batch_size
         self.unlabeled_size = round(batch_size * unlabeled_ratio) if unlabeled else 0
-        self.steps_per_epoch = self._steps_of_an_epoch(steps_per_epoch)
+        # Steps on labels alone have a learning rate schedule of their own: the first teacher has converged.
+        processes = distributed.world_size()
+        plan = plan_training(len(labeled), len(unlabeled) if unlabeled else 0, batch_size * processes,
+                             self.unlabeled_size * processes)
+        self.burn_in = plan.burn_in if semi.burn_in == "auto" else semi.burn_in
+        if steps_per_epoch == "auto":
+            self.steps_per_epoch = plan.steps // EPOCHS
+        else:  # None: one pass over the labeled sequences
+            self.steps_per_epoch = steps_per_epoch or math.ceil(len(labeled) / (batch_size * processes))
         self.pretrain_epochs, self.epochs = pretrain_epochs, epochs
         self.schedule, self.learning_rate, self.seed = schedule, learning_rate, seed
         self.device = next(model.parameters()).device
@@ -131,15 +139,6 @@ class Trainer:
         self.after_step = no_report
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
-
-    def _steps_of_an_epoch(self, wanted):
-        """wanted: a number; auto: as the numbers of sequences ask for; None: one pass over the labeled sequences."""
-        together = self.batch_size * distributed.world_size()
-        if wanted != "auto":
-            return wanted or math.ceil(len(self.labeled) / together)
-        unlabeled = 0 if self.unlabeled is None or self.semi.method == "none" else len(self.unlabeled)
-        return training_steps(len(self.labeled), unlabeled, together, self.unlabeled_size * distributed.world_size(),
-                              self.semi.burn_in) // EPOCHS
 
     def start_stage(self):
         """A fresh optimizer and a teacher that starts from the model."""
@@ -297,7 +296,7 @@ class Trainer:
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
         if not self.unlabeled_size or self.semi.method == "none":
             return 0
-        return round(self.semi.burn_in * self.epochs * self.steps_per_epoch)
+        return round(self.burn_in * self.epochs * self.steps_per_epoch)
 
     def _unlabeled_weight(self, step, total_steps):
         """0 during the burn-in, then a linear ramp to the full weight."""

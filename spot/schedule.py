@@ -1,26 +1,38 @@
 """How long to train, and the learning rate of each step."""
 
 import math
+from dataclasses import dataclass
 
 WARMUP_STEPS = 30
 # The length that `auto` gives is cut into as many epochs; fewer or more `training.max_epoch` shorten or lengthen it.
 EPOCHS = 32
-# How often a training sees each labeled and each unlabeled sequence, and between how many steps it stays.
-# docs/schedule.png shows the curves these come from.
+# How often each sequence is seen: the labeled ones on labels alone, the unlabeled ones once pseudo labels have begun;
+# and between how many steps each of the two parts stays. docs/results.md shows the curves that these come from.
 LABELED_PASSES, UNLABELED_PASSES = 12, 10
-FEWEST_STEPS, MOST_STEPS = 1600, 12_800
+FEWEST_ALONE, MOST_ALONE = 1600, 9600
+FEWEST_WITH_UNLABELED, MOST_WITH_UNLABELED = 800, 6400
 
 
-def training_steps(labeled, unlabeled, batch_size, unlabeled_batch, burn_in):
-    """Steps of a whole training, so that every sequence is seen often enough, a multiple of EPOCHS.
+@dataclass(frozen=True)
+class Plan:
+    """steps: of the whole training, a multiple of EPOCHS; burn_in: 0..1, the share of them on labels alone."""
+
+    steps: int
+    burn_in: float
+
+
+def plan_training(labeled, unlabeled, batch_size, unlabeled_batch):
+    """How long to train, from how much there is to see. Returns a Plan.
 
     labeled, unlabeled: numbers of sequences; batch_size, unlabeled_batch: those of a step, of all processes together
-    burn_in: 0..1, the share of the steps that see labels alone; unlabeled_batch = 0: no unlabeled ones are used
+    A teacher that has not converged teaches its faults, so even a few labeled recordings get FEWEST_ALONE steps; labels
+    alone are learned soon, while many unlabeled videos need many steps to be seen at all. A training on labels alone
+    (`semi.method=none`) takes as many steps, so that the two can be compared.
     """
-    wanted = LABELED_PASSES * labeled / batch_size
-    if unlabeled and unlabeled_batch:
-        wanted = max(wanted, UNLABELED_PASSES * unlabeled / unlabeled_batch / max(1 - burn_in, 0.05))
-    return EPOCHS * math.ceil(min(max(wanted, FEWEST_STEPS), MOST_STEPS) / EPOCHS)
+    alone = min(max(LABELED_PASSES * labeled / batch_size, FEWEST_ALONE), MOST_ALONE)
+    beyond = UNLABELED_PASSES * unlabeled / unlabeled_batch if unlabeled and unlabeled_batch else 0
+    beyond = min(max(beyond, FEWEST_WITH_UNLABELED), MOST_WITH_UNLABELED)
+    return Plan(EPOCHS * math.ceil((alone + beyond) / EPOCHS), alone / (alone + beyond))
 
 
 def learning_rate_share(schedule, step, total_steps, steps_per_epoch, restart=0):

@@ -2,28 +2,39 @@
 
 import pytest
 
-from spot.schedule import EPOCHS, FEWEST_STEPS, MOST_STEPS, training_steps
+from spot.schedule import (
+    EPOCHS,
+    FEWEST_ALONE,
+    FEWEST_WITH_UNLABELED,
+    MOST_ALONE,
+    MOST_WITH_UNLABELED,
+    plan_training,
+)
 
 
-def test_unlabeled_sequences_decide_by_hand():
-    """8,098 unlabeled ones 10 times, 24 a step in half of the steps: 80,980 / 24 / .5 = 6,748.3 -> 6,752 = 32 x 211."""
-    assert training_steps(902, 8098, 16, 24, 0.5) == 6752
+def test_many_unlabeled_sequences_by_hand():
+    """902 labeled ones 12 times, 16 a step, are 677 steps: 1,600 it is. 8,098 unlabeled ones 10 times, 24 a step, are
+    3,374.2 steps. Together 4,974.2 -> 4,992 = 32 x 156, of which 1600 / 4974.2 = 32.2 % are on labels alone.
+    """
+    plan = plan_training(902, 8098, 16, 24)
+    assert plan.steps == 4992 and plan.burn_in == pytest.approx(0.3217, abs=1e-4)
 
 
-def test_labeled_sequences_decide_where_there_are_no_others():
-    """9,000 labeled ones 12 times, 16 a step: 6,750 -> 6,752."""
-    assert training_steps(9000, 0, 16, 0, 0.5) == 6752
+def test_many_labeled_sequences_by_hand():
+    """9,000 labeled ones 12 times, 16 a step: 6,750 steps, and the 800 that are always there: 7,550 -> 7,552."""
+    assert plan_training(9000, 0, 16, 24).steps == 7552
 
 
 @pytest.mark.parametrize(("labeled", "unlabeled"), [(1, 0), (5, 20), (139, 1249), (902, 8098), (10**6, 10**7)])
 def test_any_size_stays_within_the_bounds_and_makes_whole_epochs(labeled, unlabeled):
-    steps = training_steps(labeled, unlabeled, 16, 24, 0.5)
-    assert FEWEST_STEPS <= steps <= MOST_STEPS and steps % EPOCHS == 0
+    plan = plan_training(labeled, unlabeled, 16, 24)
+    assert FEWEST_ALONE + FEWEST_WITH_UNLABELED <= plan.steps <= MOST_ALONE + MOST_WITH_UNLABELED
+    assert plan.steps % EPOCHS == 0 and 0 < plan.burn_in < 1
 
 
 def test_more_processes_take_fewer_steps():
-    assert training_steps(902, 8098, 32, 48, 0.5) < training_steps(902, 8098, 16, 24, 0.5)
+    assert plan_training(902, 8098, 32, 48).steps < plan_training(902, 8098, 16, 24).steps
 
 
 def test_unlabeled_sequences_that_no_step_takes_do_not_count():
-    assert training_steps(20, 100_000, 16, 0, 0.5) == training_steps(20, 0, 16, 0, 0.5)
+    assert plan_training(20, 100_000, 16, 0) == plan_training(20, 0, 16, 0)

@@ -73,7 +73,7 @@ def run(job):
     lists = {kind: folder / f"{kind}.txt" for kind in ("learned", "held_out", "labeled")}
     for kind, videos in (("learned", learned), ("held_out", held_out), ("labeled", labeled)):
         write_text(lists[kind], "\n".join(videos) + "\n")
-    settings = [*base, f"training.steps_per_epoch={job['steps'] // EPOCHS}", f"output_path={folder / 'run'}"]
+    settings = [*base, f"training.steps_per_epoch={max(job['steps'] // EPOCHS, 1)}", f"output_path={folder / 'run'}"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         train(["--config", yaml, *settings, f"dataset.blocked={lists['held_out']}",
                f"dataset.labeled={lists['labeled']}", *METHODS[job["method"]]])
