@@ -69,7 +69,7 @@ def main(argv=None):
     if arguments.recall:
         metrics["recall"] = print_recall(result)
     if arguments.bootstrap:
-        metrics["average_mAP_interval"] = print_interval(result, arguments.bootstrap)
+        metrics |= print_interval(result, arguments.bootstrap)
     if arguments.diagnose:
         print_diagnosis(result)
     if arguments.report:
@@ -112,7 +112,7 @@ def make_parser():
     parser.add_argument("--per-class", action="store_true", help="print the AP of every class")
     parser.add_argument("--recall", action="store_true", help="print AR@AN, its AUC, and recall at top-1x and top-5x")
     parser.add_argument("--bootstrap", type=whole_number(0, MOST_RESAMPLES), default=0, metavar="N",
-                        help="print the 95 %% interval of average mAP over N resamples of the videos, such as 1000")
+                        help="print the 95 %% interval of mAP from N resamples of the videos, such as 1000")
     parser.add_argument("--diagnose", action="store_true", help="print error types, sensitivity, false negatives")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"),
                         help="print the difference of two detections files, or run folders, with its paired interval")
@@ -400,13 +400,17 @@ def print_recall(result):
             "top_1x": top[0].tolist(), "top_5x": top[1].tolist()}
 
 
-def print_interval(result, resamples):
-    from spot.diagnosis import bootstrap, interval
+def print_interval(result, number):
+    """Print and return the intervals of average mAP and of mAP at each tIoU."""
+    from spot.intervals import mAP_intervals
 
-    low, high = interval(bootstrap(result, resamples), result.average_mAP)
-    print(f"\naverage mAP %: {100 * result.average_mAP:.2f}, 95 % interval {100 * low:.2f} to {100 * high:.2f} "
-          f"({resamples:,} resamples of the videos)")
-    return [low, high]
+    (low, high), at_tiou = mAP_intervals(result, number)
+    print(f"\naverage mAP %: {100 * result.average_mAP:.2f}, 95 % interval {100 * low:.2f} to {100 * high:.2f} for all "
+          f"videos of this kind ({number:,} random halves of the videos)")
+    print_row("from %", [f"{100 * bounds[0]:.2f}" for bounds in at_tiou], f"{100 * low:.2f}")
+    print_row("to %", [f"{100 * bounds[1]:.2f}" for bounds in at_tiou], f"{100 * high:.2f}")
+    keys = map(threshold_key, result.tiou_thresholds)
+    return {"average_mAP_interval": [low, high], "mAP_interval": dict(zip(keys, at_tiou.tolist(), strict=True))}
 
 
 def print_diagnosis(result):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spot.diagnosis import average_recall, bootstrap, diagnose, interval, recall_at_top, video_scores
+from spot.diagnosis import average_recall, diagnose, recall_at_top, video_scores
 from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
 from spot.files import atomic_path, write_text
+from spot.intervals import mAP_intervals
 from spot.plots import (
     as_png,
     class_figure,
@@ -53,7 +54,7 @@ def write_report(folder, result, title, unlabeled_classes=None, classes=None, re
     Returns the path of the page.
     """
     diagnosis, curve = diagnose(result), average_recall(result.scene)
-    low_high = interval(bootstrap(result, resamples), result.average_mAP)
+    low_high, _ = mAP_intervals(result, resamples)
     scores = video_scores(result)
     figures = {
         "map_by_tiou": map_figure(result, low_high),

@@ -26,6 +26,7 @@ from spot.diagnosis import (
     video_scores,
 )
 from spot.evaluation import ACTIVITYNET_TIOU, evaluate_detections
+from spot.intervals import mAP_intervals
 
 
 def video(name, *segments, duration=100.0):
@@ -295,6 +296,58 @@ class FixedDraws:
 
     def integers(self, low, high, size):
         return self.draws
+
+
+def simulated(num_videos, generator):
+    """Videos of two runs or two jumps each, drawn from an endless supply, and a detector that is half right."""
+    starts = np.sort(generator.uniform(0, 45, (num_videos, 2)), axis=1) * [1, 2]
+    labels = generator.choice(["jump", "run"], num_videos)
+    videos = [video(f"v{index}", *((start, start + 9, label) for start in row))
+              for index, (row, label) in enumerate(zip(starts, labels, strict=True))]
+    found = {}
+    for index, (row, label) in enumerate(zip(starts, labels, strict=True)):
+        right = [(start + shift, start + shift + 9, label, score) for start, shift, score in
+                 zip(row, generator.normal(0, 1.5, 2), generator.normal(1, 1, 2), strict=True)]
+        wrong = [(start, start + 9, generator.choice(["jump", "run"]), score) for start, score in
+                 zip(generator.uniform(0, 90, 3), generator.normal(0, 1, 3), strict=True)]
+        found[f"v{index}"] = right + wrong
+    return evaluate(videos, found, (0.5, 0.7))
+
+
+def test_the_interval_covers_what_the_detector_does_on_all_videos():
+    """Sixty draws of 20 videos; 3,000 stand for all. Of 60 intervals at 95 %, 57 should hold that mAP; at least 52 do.
+    The bootstrap interval around the estimate leaves out that 20 videos score too high, and covers it less often."""
+    generator = np.random.default_rng(1)
+    truth = simulated(3000, generator).mAP
+    covered = np.zeros(2, int)
+    for draw in range(60):
+        result = simulated(20, generator)
+        (low, high), at_tiou = mAP_intervals(result, 60, seed=draw)
+        around = interval(bootstrap(result, 60, seed=draw), result.average_mAP)
+        covered += [low <= truth.mean() <= high, around[0] <= truth.mean() <= around[1]]
+        assert (at_tiou[:, 0] <= result.mAP).all() and (result.mAP <= at_tiou[:, 1]).all()
+    assert covered[0] >= 52 and covered[0] > covered[1]
+
+
+def test_half_samples_spread_as_all_videos_do():
+    """A share of 1/2 in 100 videos: deviation .05; of a half of 50, drawn without replacement, sqrt(1/4 / 50 * 50/99)
+    = .05 too. Halves are not higher than all of them, so nothing is corrected."""
+    low, high = mAP_intervals(half_found(), 1000)[0]
+    assert low == pytest.approx(0.5 - 1.96 * 0.05, abs=0.015) and high == pytest.approx(0.5 + 1.96 * 0.05, abs=0.015)
+
+
+def test_intervals_of_one_or_two_videos_are_within_what_mAP_can_be():
+    for count in (1, 2, 3):
+        (low, high), at_tiou = mAP_intervals(half_found(count), 20)
+        assert 0 <= low <= half_found(count).average_mAP <= high <= 1 and at_tiou.shape == (1, 2)
+
+
+def test_class_that_most_halves_miss_is_left_out_of_them():
+    """Nine videos of runs that are found, one of a jump that is not."""
+    videos = [video(f"v{index}", (0, 10, "jump" if index == 9 else "run")) for index in range(10)]
+    result = evaluate(videos, {f"v{index}": [(0, 10, "run", 0.5)] for index in range(9)})
+    (low, high), _ = mAP_intervals(result, 50)
+    assert result.average_mAP == 0.5 and 0 <= low < 0.5 <= high <= 1
 
 
 def test_difference_of_a_detector_with_itself_is_nothing():
