@@ -114,7 +114,7 @@ def check(config):
                         plain(config.testing.tiou), config.testing.class_scores)
     print(report.text())
     if report.problems:
-        raise SpotError(f"{len(report.problems)} problems, listed above, would stop training; mend them first")
+        raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")
 
 
 def pack_features(config, path, dtype):

@@ -26,7 +26,8 @@ def class_names(videos, class_file=None):
     """The class list; position in it is the class index of the model.
 
     From `class_file` (see `read_class_file`), else in the order of the annotations' `label_id` where every label has
-    one id of its own (gaps are closed), else sorted. Raises SpotError where `class_file` lacks a label.
+    one id of its own (gaps are closed), else sorted. Raises SpotError where `class_file` lacks a label, and where
+    there is none at all.
     """
     labels = sorted({label for video in videos for label in video.labels})
     if class_file is not None:
@@ -35,6 +36,8 @@ def class_names(videos, class_file=None):
         if unknown:
             raise SpotError(f"{class_file}: {listing(unknown)} in the annotations but not in this list; add them")
         return names
+    if not labels:
+        raise SpotError("the annotations hold no segment, so there is no class to learn; check dataset.video_anno_path")
     if any(video.label_ids is None for video in videos):
         return labels
     pairs = {pair for video in videos for pair in zip(video.label_ids, video.labels, strict=True)}

@@ -3,6 +3,7 @@
 Problems would stop training, warnings would not. `check_data` gathers both; the other functions measure one thing each.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,15 @@ from spot.annotations import (
     without_blocked,
 )
 from spot.class_scores import read_class_scores
+from spot.cleaning import label_warnings, loss_warning, losses_of, unusable
 from spot.datasets import GridSettings, SnippetDataset
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
+from spot.names import NameIndex
 from spot.nms import soft_nms
 from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
-from spot.segments import duration_mismatch, window_starts
+from spot.segments import window_starts
 from spot.targets import make_targets, segment_coverage
 
 SHOWN = 10  # examples of one kind; the rest is counted
@@ -42,6 +45,17 @@ class Report:
     sections: list[tuple[str, list[str]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    num_more: int = 0  # problems that are only counted in the sentences
+
+    @property
+    def num_problems(self):
+        """All problems, also those that are not told one by one."""
+        return len(self.problems) + self.num_more
+
+    def add_problems(self, sentences, kind):
+        """Add problems of one kind, of which at most SHOWN are told."""
+        self.problems += shortened(sentences, kind)
+        self.num_more += max(len(sentences) - SHOWN - 1, 0)  # the sentence that counts the others counts as one
 
     def attempt(self, function, *arguments):
         """The function's result, or None where it raises SpotError, whose sentence becomes a problem."""
@@ -82,9 +96,12 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
                            data.get("resample_streams", False))
     faults = []
     videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
-    report.problems += shortened(faults, "faults of the annotations")
+    report.add_problems(faults, "faults of the annotations")
     if not videos:
         return report
+    if source is not None:
+        source.bind(video.name for video in videos)
+        report.warnings += unnamed_features(source, videos, train_subset)
     all_videos, videos = videos, leave_out_blocked(report, videos, data)
     names = report.attempt(class_names, all_videos, data["class_file"])
     if names is not None and data["num_classes"] not in (None, len(names)):
@@ -95,13 +112,16 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     labeled_names = chosen and report.attempt(labeled_split, chosen, labeled, split_seed, data["video_info_path"])
     report.sections.append(("Videos (five numbers are: min / 5 % / median / 95 % / max)",
                             video_lines(subsets, labeled_names or [], source)))
-    report.sections.append(("Segments, as annotated", segment_lines(subsets)))
+    place, placed = len(report.sections), {}
     if source is not None:
-        check_features(report, subsets, source, labeled_names or [], names, GridSettings(**grid),
-                       Decoding(**decoding), activation, parse_thresholds(tiou))
+        placed = check_features(report, subsets, source, labeled_names or [], names, GridSettings(**grid),
+                                Decoding(**decoding), activation, parse_thresholds(tiou))
+    counted = {subset: counted_videos(videos, placed.get(subset), source) for subset, videos in subsets.items()}
+    report.sections.insert(place, ("Segments, as annotated", segment_lines(subsets, counted)))
+    check_segments(report, counted, labeled_names or [], names or [], grid.get("fps"))
     if names and labeled_names:
-        report.sections.append(("Classes: labeled videos and segments, then segments of each subset",
-                                class_lines(report, subsets, labeled_names, names)))
+        report.sections.append(("Classes, as training counts them: labeled videos and segments, then segments of each "
+                                "subset", class_lines(report, counted, labeled_names, names)))
     if names and class_scores != "none":
         check_class_scores(report, subsets[eval_subset.lower()], names, class_scores)
     return report
@@ -111,7 +131,7 @@ def open_features(report, paths, feat_dim, pattern, resample=False):
     """The FeatureSource of the settings, None where it cannot be opened; all of its faults become problems."""
     faults = []
     source = report.attempt(FeatureSource, paths, feat_dim, pattern, noting(faults), resample)
-    report.problems += shortened(faults, "feature files of one name")
+    report.add_problems(faults, "feature files of one name")
     if source is None and isinstance(paths, list):  # the first stream that is broken need not be the only one
         patterns = pattern if isinstance(pattern, list) else [pattern] * len(paths)
         for path, own_pattern in zip(paths, patterns, strict=False):
@@ -185,14 +205,59 @@ def video_lines(subsets, labeled_names, source):
     return lines
 
 
-def segment_lines(subsets):
-    """Lengths, dirt, and time beyond the video, for each subset."""
+def counted_videos(videos, data, source):
+    """The videos of a subset that training would use, each with where its features end: a list of (Video, seconds).
+
+    data: the SnippetDataset of the subset, None where there is none; source: the FeatureSource, None where it cannot be
+    opened, and then every video counts
+    """
+    if data is not None:
+        return [(video, grid.duration_sec) for video, grid in zip(data.videos, data.grids, strict=True)]
+    return [(video, math.inf) for video in videos if source is None or video.name in source]
+
+
+def check_segments(report, counted, labeled_names, names, fps):
+    """What is wrong with the segments: none of the labeled ones is usable (a problem), many are lost, and the like.
+
+    counted: {subset: of `counted_videos`}, training first; fps: dataset.fps or None
+    """
+    chosen = set(labeled_names)
+    labeled = [pair for pair in next(iter(counted.values())) if pair[0].name in chosen]
+    if labeled:
+        videos, ends_sec = map(list, zip(*labeled, strict=True))
+        fault = unusable(losses_of(videos, ends_sec, fps), "the labeled videos")
+        if fault:
+            report.problems.append(fault)
+        report.warnings += label_warnings(videos, names, ends_sec, fps)
+    for subset, pairs in counted.items():
+        ends_sec = [end for _, end in pairs]
+        losses = losses_of([video for video, _ in pairs], ends_sec, fps)
+        sentence = loss_warning(losses, f"subset {subset!r}")
+        if losses.total and not losses.usable:
+            sentence = unusable(losses, f"subset {subset!r}")
+        report.warnings += [sentence] if sentence else []
+
+
+def unnamed_features(source, videos, train_subset):
+    """A sentence about features that no annotation names, as a list: they can be learned from without labels."""
+    index = NameIndex(video.name for video in videos)
+    names = sorted(name for name in source.names if index.find(name) is None)
+    if not names:
+        return []
+    entry = f'"{names[0]}": {{"subset": "{train_subset}", "duration": SECONDS, "annotations": []}}'
+    return [f"{len(names):,} feature files, such as {names[0]}, are of no video in the annotations; training learns "
+            f"from them without labels once each has an entry there, as {entry}, and dataset.labeled is a file that "
+            "lists the labeled videos"]
+
+
+def segment_lines(subsets, counted):
+    """Lengths, dirt, and time beyond the video, for each subset; counted: {subset: of `counted_videos`}."""
     lines = []
     for name, videos in subsets.items():
         segments_sec = np.concatenate([video.segments_sec for video in videos] or [np.zeros((0, 2))])
         counts = Counter()
-        for video in videos:
-            counts.update(clean_segments(video)[2])
+        for video, end_sec in counted[name]:
+            counts.update(clean_segments(video, end_sec)[2])
         beyond_sec = np.concatenate([video.segments_sec[:, 1] - video.duration_sec for video in videos
                                      if video.duration_sec] or [np.zeros(0)])
         beyond_sec = beyond_sec[beyond_sec > 0]
@@ -210,13 +275,18 @@ def quantiles(values):
     return " / ".join(f"{value:.4g}" for value in np.quantile(values, (0, 0.05, 0.5, 0.95, 1)))
 
 
-def class_lines(report, subsets, labeled_names, names):
-    """A table: labeled videos, labeled segments, segments of each subset. Classes without a label become a warning."""
+def class_lines(report, counted, labeled_names, names):
+    """A table: labeled videos, labeled segments, segments of each subset. Classes without a label become a warning.
+
+    counted: {subset: of `counted_videos`}; of each video, the segments that `clean_segments` leaves
+    """
     chosen = set(labeled_names)
-    labeled = [video for video in next(iter(subsets.values())) if video.name in chosen]
-    in_videos = Counter(label for video in labeled for label in set(video.labels))
-    columns = [in_videos, *(Counter(label for video in videos for label in video.labels)
-                            for videos in (labeled, *subsets.values()))]
+    labels = {subset: [(video.name, clean_segments(video, end_sec)[1]) for video, end_sec in pairs]
+              for subset, pairs in counted.items()}
+    labeled = [pair for pair in next(iter(labels.values())) if pair[0] in chosen]
+    in_videos = Counter(label for _, found in labeled for label in set(found))
+    columns = [in_videos, *(Counter(label for _, found in pairs for label in found)
+                            for pairs in (labeled, *labels.values()))]
     absent = [name for name in names if not in_videos[name]]
     if absent:
         report.warnings.append(f"{len(absent)} of {len(names)} classes have no labeled video and cannot be learned: "
@@ -307,7 +377,10 @@ def missing_sentences(videos, source, subset):
 
 
 def check_features(report, subsets, source, labeled_names, names, grid, decoding, activation, thresholds):
-    """Everything that needs the features, as sections, warnings and problems of the report."""
+    """Everything that needs the features, as sections, warnings and problems of the report.
+
+    Returns {subset: its SnippetDataset, as training places it, without features}.
+    """
     train_subset, eval_subset = next(iter(subsets)), list(subsets)[-1]
     present = {subset: [video for video in videos if video.name in source] for subset, videos in subsets.items()}
     for subset, videos in subsets.items():
@@ -325,7 +398,7 @@ def check_features(report, subsets, source, labeled_names, names, grid, decoding
     for subset, videos in usable.items():
         report.warnings += shortened(time_differences(videos, grid, facts), f"{subset} videos with such features")
     if names is None:
-        return
+        return {}
     placed = {subset: on_grid(videos, facts, grid, names) for subset, videos in usable.items() if videos}
     for subset, data in placed.items():
         report.sections.append((f"On the snippet grid: {subset}", grid_lines(data)))
@@ -337,13 +410,14 @@ def check_features(report, subsets, source, labeled_names, names, grid, decoding
         report.sections.append((f"The best mAP that grid and targets allow: {data.videos[0].subset}, "
                                 f"{len(data.videos):,} videos with features",
                                 bound_lines(report, data, names, decoding, activation, thresholds)))
+    return placed
 
 
 def note_feature_faults(report, facts, present):
     """Broken files stop training where a training video has them; constant channels and still videos never do."""
     training = {video.name for video in next(iter(present.values()))}
     fatal = [sentence for name, sentence in facts.broken.items() if name in training]
-    report.problems += shortened(fatal, "broken feature files")
+    report.add_problems(fatal, "broken feature files")
     report.warnings += shortened([text for name, text in facts.broken.items() if name not in training],
                                  "broken feature files, which will stop inference")
     constant = facts.constant_channels() if facts.lengths else []
@@ -366,7 +440,7 @@ def with_grid(report, videos, grid, facts):
             usable.append(video)
         except SpotError as error:
             sentences.append(str(error))
-    report.problems += shortened(sentences, "videos that have no place in time")
+    report.add_problems(sentences, "videos that have no place in time")
     return usable
 
 
@@ -381,8 +455,7 @@ def time_differences(videos, grid, facts):
         return []
     sentences = []
     for video in videos:
-        words = duration_mismatch(facts.lengths[video.name], grid.stride, grid.window, grid.fps or video.fps,
-                                  video.duration_sec, grid.offset)
+        words = grid.mismatch(video, len(range(0, facts.lengths[video.name], grid.every)))
         if words:
             sentences.append(f"video {video.name}: {words}; check dataset.stride, dataset.window and the frame rate")
     return sentences

@@ -17,7 +17,7 @@ from spot.devices import to_device
 from spot.distributed import machine_share
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
-from spot.segments import SnippetGrid, resize_grid, window_grid, window_starts
+from spot.segments import SnippetGrid, duration_mismatch, resize_grid, window_grid, window_starts
 from spot.standardize import by_recording
 from spot.targets import pad_segments
 
@@ -131,6 +131,14 @@ class GridSettings:
             raise SpotError("its frame rate is not known, which dataset.grid=window needs; set dataset.fps")
         return window_grid(num_snippets, self.stride * self.every, self.window, fps or self.fps, duration_sec,
                            self.offset)
+
+    def mismatch(self, video, num_snippets):
+        """Half a sentence where the rows of a video end far from its duration, see `segments.duration_mismatch`."""
+        fps = self.fps or video.fps
+        if self.grid == "resize" or not fps:
+            return None
+        return duration_mismatch(num_snippets, self.stride * self.every, self.window, fps, video.duration_sec,
+                                 self.offset)
 
     def fit(self, features):
         """(C, T') numpy features as the grid wants them: every n-th row, and resampled to T (`resize`)."""
@@ -372,6 +380,13 @@ class SnippetDataset:
         counts = torch.from_numpy(np.minimum(self.bank.lengths[videos] - starts, self.num_snippets))
         return {"features": features, "valid": valid, "counts": counts, "first_row": first_row, "segments": segments,
                 "labels": labels}
+
+    def faults(self):
+        """Sentences about videos whose features end far from their duration, as the grid places them."""
+        found = ((video.name, self.grid_settings.mismatch(video, int(length)))
+                 for video, length in zip(self.videos, self.bank.lengths, strict=True))
+        return [f"video {name}: {words}; check dataset.stride, dataset.window and the frame rate"
+                for name, words in found if words]
 
     def names_of(self, indices):
         """Video names of sequences, for messages."""

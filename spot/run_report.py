@@ -14,6 +14,8 @@ import torch
 from tqdm import tqdm
 
 from spot import command_line, distributed
+from spot.cleaning import label_warnings, losses_of, unusable
+from spot.errors import SpotError
 from spot.files import unwritable
 
 # The expected time is printed after so many steps; the first ones, which take longer, are left out.
@@ -52,14 +54,23 @@ def parts_of(trainer, pretext):
 
 
 def report_data(labeled, unlabeled, held_out, class_names):
-    """What training will see, and what it will not."""
+    """What training will see, and what it will not. SpotError where no segment of the labeled videos can be used."""
     dirty = {key: sum(data.dirty[key] for data in (labeled, unlabeled) if data) for key in ("clipped", "dropped")}
     if distributed.world_size() > 1:
         print(f"{distributed.world_size()} processes, each with training.batch_size labeled videos per step")
     print(f"{len(labeled.videos)} labeled videos, {len(unlabeled.videos) if unlabeled else 0} unlabeled, "
           f"{len(held_out)} held out; {len(class_names)} classes; dirty segments: "
           f"{dirty['clipped']} clipped to their video, {dirty['dropped']} dropped as empty")
-    shown = {label for video in labeled.videos for label in video.labels}
+    ends_sec, fps = [grid.duration_sec for grid in labeled.grids], labeled.grid_settings.fps
+    if fault := unusable(losses_of(labeled.videos, ends_sec, fps), "the labeled videos"):
+        raise SpotError(fault)
+    for sentence in label_warnings(labeled.videos, class_names, ends_sec, fps):
+        print(f"warning: {sentence}")
+    for data in filter(None, (labeled, unlabeled)):
+        if faults := data.faults():
+            print(f"warning: the features of {len(faults):,} of {len(data.videos):,} videos do not fit their duration: "
+                  f"{faults[0]}")
+    shown = {class_names[index] for index in labeled.labels[labeled.labels >= 0].tolist()}
     absent = [name for name in class_names if name not in shown]
     if absent:
         print(f"warning: {len(absent)} classes have no labeled video and cannot be learned: {', '.join(absent[:5])}"
