@@ -55,4 +55,5 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 clean:  ## .venv and what `make demo` made; other runs stay
-	rm -rf $(VENV) runs/demo runs/demo_labels_only data/demo
+	rm -rf $(VENV) data/demo
+	for run in runs/demo runs/demo_labels_only; do if [ -f $$run/made_by_demo.txt ]; then rm -rf $$run; fi; done

@@ -51,7 +51,8 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
     words = [_readable(word) for word in (sys.argv[1:] if argv is None else argv)]
     arguments, unknown = parser.parse_known_intermixed_args([_with_home(word) for word in words])
     if unknown:
-        raise SpotError(_unknown(unknown[0], parser, run_means, takes_overrides))
+        say = _unknown if unknown[0].startswith("-") else _neither
+        raise SpotError(say(unknown[0], parser, run_means, takes_overrides))
     arguments.overrides, arguments.run = [], None
     given = vars(arguments).pop("words", [])
     if takes_overrides:
@@ -60,7 +61,7 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
         if takes_overrides and OVERRIDE.match(word):
             arguments.overrides.append(word)
         elif not run_means or not os.path.exists(word) or word.endswith(YAML):
-            raise SpotError(_neither(word, run_means, takes_overrides))
+            raise SpotError(_neither(word, parser, run_means, takes_overrides))
         elif arguments.run is not None:
             raise SpotError(f"{arguments.run!r} and {word!r} are two runs; give one of them")
         else:
@@ -196,10 +197,10 @@ def _unknown(word, parser, run_means, takes_overrides):
     return f"{word!r} is no flag" + (f"; did you mean {near[0]!r}?" if near else "; see --help")
 
 
-def _neither(word, run_means, takes_overrides):
+def _neither(word, parser, run_means, takes_overrides):
     """The sentence for a word that is neither a run nor a setting, with what it could have been."""
     if not takes_overrides and not run_means:
-        return f"{word!r}: neither settings nor files can be given here; see --help"
+        return f"{word!r}: neither settings nor more files can be given here; see {parser.prog} --help"
     choices = [run_means and f"an existing run ({run_means})", takes_overrides and "key=value"]
     sentence = f"{word!r} is neither a flag nor {' nor '.join(filter(None, choices))}"
     if word.endswith(YAML):

@@ -11,6 +11,9 @@ SHORTEST_SEC, LONGEST_SHARE = 3.0, 0.25  # instances: at least 3 s, at most 25 %
 MIN_GAP_SEC = 2.0
 
 
+DEMO_VERSION = "SPOT demo"  # how the version in its annotations begins
+
+
 def write_demo(
     folder,
     seed=0,
@@ -61,7 +64,7 @@ def write_demo(
             ],
         }
     write_json(
-        folder / "annotations.json", {"version": f"SPOT demo, seed {seed}", "taxonomy": [], "database": database}
+        folder / "annotations.json", {"version": f"{DEMO_VERSION}, seed {seed}", "taxonomy": [], "database": database}
     )
     return folder / "annotations.json"
 

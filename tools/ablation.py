@@ -6,6 +6,7 @@ Each `--data` is a YAML; key=value replaces settings in all of them. Finished ru
 not made again. Nothing is chosen here: every run is trained with a fixed schedule and evaluated once.
 """
 
+import argparse
 import contextlib
 import io
 import multiprocessing
@@ -55,10 +56,12 @@ MORE_LABELS = ("labels only", "shipped defaults")
 def main(argv=None):
     parser = command_line.Parser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", action="append", required=True, metavar="YAML", help="a data set; may be given again")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--labels", nargs="+", default=["0.1", "0.6", "1.0"], help="shares of labeled videos")
+    seed = command_line.whole_number(0, 2**31 - 1)
+    parser.add_argument("--seeds", type=seed, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--labels", type=share, nargs="+", default=["0.1", "0.6", "1.0"],
+                        help="shares of labeled videos")
     parser.add_argument("--rows", nargs="+", default=list(TRAININGS), choices=list(TRAININGS))
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--jobs", type=command_line.whole_number(1, 999), default=1, help="runs at a time")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     arguments = command_line.parse(parser, argv)
     for path in arguments.data:  # a file that is missing is told now, not after the runs of the others
@@ -75,6 +78,17 @@ def main(argv=None):
     means = summary(table)
     print(means.to_string())
     draw(means, arguments.out / "ablation.png")
+
+
+def share(text):
+    """The argparse type of a share in (0, 1], as it was written: rows of the table and run folders are called so."""
+    try:
+        fits = 0 < float(text) <= 1
+    except ValueError:
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError(f"must be a share of labeled videos, above 0, at most 1, got {text!r}")
+    return text
 
 
 def make_jobs(arguments):

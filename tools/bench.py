@@ -57,13 +57,16 @@ def main(argv=None):
     for name, section in SECTIONS.items():
         parser.add_argument(f"--{name}", action="store_true", help=section.__doc__.split("\n")[0])
     parser.add_argument("--full", action="store_true", help=full.__doc__.split("\n")[0])
-    parser.add_argument("--disk", type=int, metavar="VIDEOS", help=disk.__doc__.split("\n")[0])
-    parser.add_argument("--passes", type=int, default=25, help="--full: passes over all videos (default: %(default)s)")
-    parser.add_argument("--videos", type=int, nargs=2, default=(10_024, 4_926), metavar=("TRAIN", "EVAL"),
+    count = command_line.whole_number(1, 10**7)
+    parser.add_argument("--disk", type=count, metavar="VIDEOS", help=disk.__doc__.split("\n")[0])
+    parser.add_argument("--passes", type=count, default=25,
+                        help="--full: passes over all videos (default: %(default)s)")
+    parser.add_argument("--videos", type=count, nargs=2, default=(10_024, 4_926), metavar=("TRAIN", "EVAL"),
                         help="--full: videos to train with and to detect in (default: 10024 4926)")
-    parser.add_argument("--repeats", type=int, default=3, help="each figure is a median of so many (default: 3)")
+    parser.add_argument("--repeats", type=count, default=3, help="each figure is a median of so many (default: 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (default: %(default)s)")
+    parser.add_argument("--threads", type=command_line.whole_number(1, 10_000), default=torch.get_num_threads(),
+                        help="of torch (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="also write the rows here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = command_line.parse(parser, argv)

@@ -5,7 +5,6 @@ annotations are drawn at random with the shape of ActivityNet. A fresh process r
 seconds and peak memory; goals: 2 s after reading, 5 s with reading, 1.5 GB.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -19,7 +18,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from spot.annotations import read_annotations
+from spot.command_line import Parser, parse, run
 from spot.evaluation import choose_videos, evaluate_detections, read_predictions
+from spot.files import SpotError
 
 NUM_DETECTIONS, NUM_VIDEOS, NUM_SEGMENTS, NUM_CLASSES = 472_822, 4_728, 7_654, 200
 
@@ -85,14 +86,16 @@ def measure(ground_truth, info, predictions, subset):
     print(f"evaluation {done - read:.2f} s, with reading {done - start:.2f} s, peak memory {peak_gb:.2f} GB")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(argv=None):
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--ground-truth", help="real annotations instead of random ones")
     parser.add_argument("--video-info", help="their video_info csv, for the flat format")
     parser.add_argument("--subset", default="validation")
     parser.add_argument("--predictions", help="measure this detections file; by default one is drawn")
     parser.add_argument("--keep", metavar="FILE", help="also write the drawn detections here")
-    arguments = parser.parse_args()
+    arguments = parse(parser, argv, takes_overrides=False)
+    if arguments.predictions and not arguments.ground_truth:
+        raise SpotError("--predictions needs --ground-truth FILE, which they are measured on")
     if arguments.predictions:
         measure(arguments.ground_truth, arguments.video_info, arguments.predictions, arguments.subset)
         return
@@ -110,4 +113,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -26,7 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spot.command_line import Parser, run
+from spot.command_line import Parser, parse, run
 from spot.files import SpotError, atomic_path, write_json
 
 FPS, WINDOW, STRIDE = 50, 50, 25  # samples
@@ -37,7 +37,7 @@ def main():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("hapt_folder", type=Path, metavar="HAPT_FOLDER")
     parser.add_argument("out", type=Path, metavar="OUT")
-    arguments = parser.parse_args()
+    arguments = parse(parser, takes_overrides=False)
     convert(arguments.hapt_folder, arguments.out)
 
 

@@ -119,6 +119,11 @@ def main():
     parser.add_argument("--most", type=int, default=20, help="changes per module (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="which are drawn (default: 0)")
     arguments = parser.parse_args()
+    for name in arguments.modules:
+        if not (ROOT / "spot" / f"{name}.py").is_file():
+            parser.error(f"spot/{name}.py is no module")
+    if arguments.most < 1:
+        parser.error(f"--most must be at least 1, got {arguments.most}")
     os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
     import h5py  # noqa: F401  imported once, here; `spot` itself is imported in each process anew
     import hypothesis  # noqa: F401
