@@ -21,7 +21,7 @@ from spot.config import load_config, plain
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.evaluation import evaluate_detections, parse_thresholds, read_ground_truth, threshold_key
-from spot.files import SpotError, expand_home, in_folder, matching_files, write_json
+from spot.files import SpotError, atomic_path, expand_home, in_folder, matching_files, write_json
 from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
 from spot.scenes import THUMOS_VARIANTS
 
@@ -58,7 +58,7 @@ def main(argv=None):
         return
     job, videos = with_ground_truth(job, arguments.task)
     if arguments.compare:
-        compare(*(evaluate(job, arguments, videos, path) for path in job.compared), arguments)
+        compare_detectors(job, arguments, videos)
         return
     result = evaluate(job, arguments, videos, job.predictions)
     unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
@@ -116,7 +116,8 @@ def make_parser():
     parser.add_argument("--diagnose", action="store_true", help="print error types, sensitivity, false negatives")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"),
                         help="print the difference of two detections files, or run folders, with its paired interval")
-    parser.add_argument("--report", metavar="DIR", help="write pictures and report.html there")
+    parser.add_argument("--report", metavar="DIR", help="write pictures and report.html there; with --compare "
+                        "a picture of both")
     parser.add_argument("--pr-class", action="append", metavar="NAME",
                         help="a class of the report's precision-recall picture; repeat it for more")
     parser.add_argument("--output", metavar="FILE", help="write metrics.json there")
@@ -419,22 +420,73 @@ def print_diagnosis(result):
     print("\n" + diagnose(result).as_text())
 
 
-def compare(result_a, result_b, arguments):
-    """Print B - A with its paired interval: both are measured on the same resamples of the videos."""
-    from spot.diagnosis import bootstrap, interval
+def compare_detectors(job, arguments, videos):
+    """What --compare asks for, with the flags that go with it."""
+    from spot.comparison import compare, refuse_other_videos
 
-    resamples = arguments.bootstrap or 1000
-    difference = result_b.average_mAP - result_a.average_mAP
-    low, high = interval(bootstrap(result_b, resamples) - bootstrap(result_a, resamples), difference)
-    for name, path, result in zip("AB", arguments.compare, (result_a, result_b), strict=True):
-        print(f"{name} = {path}" + (f": {PARTIAL}" if result.predictions.partial else ""))
+    if arguments.pr_class or arguments.predictions:
+        flag = "--pr-class" if arguments.pr_class else "--predictions"
+        raise SpotError(f"{flag} goes with one detector, --compare with two; leave one of them out")
+    results = [evaluate(job, arguments, videos, path) for path in job.compared]
+    for path, result in zip(job.compared, results, strict=True):
+        refuse_other_videos(result, path, job.subset)
+    found = compare(*results, arguments.bootstrap or 1000)
+    print_comparison(found, job, arguments)
+    if arguments.per_class:
+        print_both_per_class(*results)
+    for letter, result in zip("AB", results, strict=True):
+        if arguments.recall or arguments.diagnose:
+            print(f"\n--- {letter} ---")
+        if arguments.recall:
+            print_recall(result)
+        if arguments.diagnose:
+            print_diagnosis(result)
+    if arguments.report:
+        print(f"picture: {write_comparison(arguments.report, found, job.compared)}")
+    if arguments.output:
+        both = {letter: metrics_of(result, job.subset, None) for letter, result in zip("AB", results, strict=True)}
+        write_json(arguments.output, {**both, "difference": found.as_metrics()}, indent=1)
+        print(f"metrics: {arguments.output}")
+
+
+def print_comparison(found, job, arguments):
+    """Both detectors with everything that is not as plain as it should be, and B - A with its paired intervals."""
+    for letter, path, result in zip("AB", job.compared, found.results, strict=True):
+        print(f"{letter} = {path}: {result.num_predictions:,} detections")
+        job_of_one = replace(job, predictions=path)
+        for note in notes_of(result, job_of_one, arguments, None):
+            print(f"{letter}: {note}")
     print()
-    print_row("tIoU", [threshold_key(threshold) for threshold in result_a.tiou_thresholds], "average")
-    for name, result in zip("AB", (result_a, result_b), strict=True):
-        print_row(f"mAP {name} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
-    verdict = "B is better" if low > 0 else "A is better" if high < 0 else "no difference beyond chance"
-    print(f"average mAP, B - A: {100 * difference:+.2f} points, 95 % interval {100 * low:+.2f} to "
-          f"{100 * high:+.2f} ({resamples:,} paired resamples of the videos): {verdict}")
+    print_row("tIoU", [threshold_key(threshold) for threshold in found.results[0].tiou_thresholds], "average")
+    for letter, result in zip("AB", found.results, strict=True):
+        print_row(f"mAP {letter} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
+    low, high = found.average_interval
+    print_row("B - A", [f"{100 * value:+.2f}" for value in found.at_tiou], f"{100 * found.average:+.2f}")
+    print_row("from", [f"{100 * bounds[0]:+.2f}" for bounds in found.at_tiou_interval], f"{100 * low:+.2f}")
+    print_row("to", [f"{100 * bounds[1]:+.2f}" for bounds in found.at_tiou_interval], f"{100 * high:+.2f}")
+    print(f"average mAP, B - A: {100 * found.average:+.2f} points, 95 % interval {100 * low:+.2f} to "
+          f"{100 * high:+.2f} ({found.resamples:,} paired resamples of the videos): {found.verdict}")
+
+
+def print_both_per_class(result_a, result_b):
+    """The average AP of every class under A and B, by the difference."""
+    width = max(map(len, result_a.classes))
+    ap_a, ap_b = result_a.ap.mean(axis=1), result_b.ap.mean(axis=1)
+    print(f"\n{'average AP %':<{width}}  segments         A         B     B - A")
+    for index in np.argsort(ap_a - ap_b, kind="stable"):
+        print(f"{result_a.classes[index]:<{width}}{result_a.scene.positives[index]:10,}{100 * ap_a[index]:10.2f}"
+              f"{100 * ap_b[index]:10.2f}{100 * (ap_b[index] - ap_a[index]):+10.2f}")
+
+
+def write_comparison(folder, found, names):
+    """Write comparison.png, the curves of both, into the folder; returns its path."""
+    from spot.comparison import comparison_figure
+    from spot.plots import as_png  # matplotlib, only where pictures are wanted
+
+    path = Path(folder) / "comparison.png"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(as_png(comparison_figure(found, names)))
+    return path
 
 
 if __name__ == "__main__":

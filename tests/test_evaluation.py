@@ -653,6 +653,42 @@ def test_script_refuses_two_runs(run_folder):
             eval_main(list(map(str, arguments)))
 
 
+def test_comparison_goes_with_the_flags_of_one_evaluation(files, capsys):
+    """By hand: A has AP 1/2 for run and 1 for jump, B 1/2 and 0, so B - A is 0 and - 100 points."""
+    predictions = json.loads((files / "p.json").read_text())
+    kept = {"v_a": predictions["results"]["v_a"], "elsewhere": [{"label": "run", "score": 0.1, "segment": [0, 1]}]}
+    (files / "q.json").write_text(json.dumps({"results": kept}))
+    arguments = ["--ground-truth", str(files / "g.json"), "--subset", "validation", "--tiou", "0.5:0.75:2", "--compare",
+                 str(files / "p.json"), str(files / "q.json"), "--bootstrap", "20"]
+    eval_main([*arguments, "--per-class", "--recall", "--diagnose", "--report", str(files / "report"), "--output",
+               str(files / "c.json")])
+    printed = capsys.readouterr().out
+    for words in (r"B: 1 videos are not in the subset", r"A: 1 video ids matched", r"B - A +-50\.00 +-50\.00 +-50\.00",
+                  r"jump +1 +100\.00 +0\.00 +-100\.00", r"run +2 +50\.00 +50\.00 +\+0\.00", "--- B ---", "background",
+                  r"AR@AN"):
+        assert re.search(words, printed), words
+    metrics = json.loads((files / "c.json").read_text())
+    assert metrics["A"]["average_mAP"] == 0.75 and metrics["B"]["average_mAP"] == 0.25
+    assert metrics["difference"]["mAP"] == {"0.50": -0.5, "0.75": -0.5}
+    assert all(low <= -0.5 <= high for low, high in metrics["difference"]["mAP_interval"].values())
+    assert (files / "report" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_detections_of_another_data_set_are_not_compared(files):
+    """None of its videos, or of its labels, is in the ground truth: `A is better` would say nothing."""
+    arguments = ["--ground-truth", str(files / "g.json"), "--subset", "validation", "--compare", str(files / "p.json"),
+                 str(files / "q.json")]
+    for video_id, label, word in (("zzz", "run", "videos"), ("b", "swim", "labels")):
+        other = {"results": {video_id: [{"label": label, "score": 1, "segment": [1, 9]}]}}
+        (files / "q.json").write_text(json.dumps(other))
+        with pytest.raises(SpotError, match=rf"q\.json: none of its 1 detections is of the {word} of subset"):
+            eval_main(arguments)
+    (files / "q.json").write_text('{"results": {}}')
+    eval_main(arguments)
+    with pytest.raises(SpotError, match="--pr-class goes with one detector"):
+        eval_main([*arguments, "--pr-class", "run"])
+
+
 def test_script_without_output_writes_nothing(files):
     before = sorted(path.name for path in files.iterdir())
     done = run_eval("--ground-truth", files / "g.json", "--predictions", files / "p.json", "--subset", "validation")
