@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test fuzz lint coverage mutation bench bench-eval ablation clean
+.PHONY: demo test fuzz lint coverage mutation bench bench-eval ablation length-curve clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -35,6 +35,11 @@ DATA ?= config/sbhar.yaml
 SETTINGS ?= training.max_epoch=8
 ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
 	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
+
+# CURVE names the data sets and lengths, such as CURVE='--data "config/sbhar.yaml" --steps 800 1600'.
+CURVE ?= --data config/sbhar.yaml
+length-curve: $(READY)  ## accuracy against the length of a training, on held-out training videos: runs/length_curve
+	$(BIN)/python tools/length_curve.py $(CURVE)
 
 # BENCH names sections and settings, such as `make bench BENCH="--step --json bench.json"`; see tools/bench.py --help.
 BENCH ?=
