@@ -43,17 +43,19 @@ def hard_snippets(mask, valid, widths):
     return inside & valid, outside & valid
 
 
-def contrast(embedding, query, positive, negative, temperature=0.07):
+def contrast(embedding, query, positive, negative, temperature=0.07, keys=None):
     """InfoNCE: each query snippet is pulled to the mean positive and pushed from the negatives of its own video.
 
     embedding: (B, D, T), snippets are its columns; query, positive, negative: (B, T) bool
+    keys: (B, D, T), where positives and negatives are columns of; None: of the embedding too
     Mean over the query snippets of the videos that have all three kinds; 0 where there are none.
     """
     snippets = F.normalize(embedding, dim=1)
+    keys = snippets if keys is None else F.normalize(keys, dim=1)
     weight = positive.float() / positive.sum(1, keepdim=True).clamp(min=1)
-    anchor = F.normalize((snippets * weight[:, None]).sum(2), dim=1)  # (B, D)
+    anchor = F.normalize((keys * weight[:, None]).sum(2), dim=1)  # (B, D)
     near = torch.einsum("bdt,bd->bt", snippets, anchor) / temperature
-    far = snippets.transpose(1, 2) @ snippets / temperature  # (B, T, T): query, negative
+    far = snippets.transpose(1, 2) @ keys / temperature  # (B, T, T): query, negative
     far = far.masked_fill(~negative[:, None], float("-inf")).logsumexp(2)
     usable = query & positive.any(1, keepdim=True) & negative.any(1, keepdim=True)
     far = torch.where(usable, far, 0)
@@ -74,12 +76,13 @@ def mine_snippets(foreground, masks, valid, easy_count=10, widths=(0, 4)):
             "hard background": hard_background, "easy background": easy_background}
 
 
-def boundary_loss(embedding, foreground, masks, valid, easy_count=10, widths=(0, 4), temperature=0.07):
+def boundary_loss(embedding, foreground, masks, valid, easy_count=10, widths=(0, 4), temperature=0.07, keys=None):
     """Pull hard foreground to easy foreground and hard background to easy background, push across.
 
-    embedding: (B, D, T); the others as `mine_snippets` takes them
+    embedding, keys: as `contrast` takes them, hard snippets of the one and easy ones of the other; the others as
+    `mine_snippets` takes them
     """
     mined = mine_snippets(foreground.detach(), masks.detach(), valid, easy_count, widths)
     easy_foreground, easy_background = mined["easy foreground"], mined["easy background"]
-    return (contrast(embedding, mined["hard foreground"], easy_foreground, easy_background, temperature)
-            + contrast(embedding, mined["hard background"], easy_background, easy_foreground, temperature))
+    return (contrast(embedding, mined["hard foreground"], easy_foreground, easy_background, temperature, keys)
+            + contrast(embedding, mined["hard background"], easy_background, easy_foreground, temperature, keys))

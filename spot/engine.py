@@ -280,7 +280,8 @@ class Trainer:
 
         outputs = {key: value[:size] for key, value in everything.items()}
         losses = self._supervised(outputs, class_targets, mask_targets, valid[:size], valid[:size], valid[:size])
-        losses |= self._label_free(everything, features, valid)
+        masks = mask_targets if pseudo is None else torch.cat([mask_targets, pseudo.mask_targets])
+        losses |= self._label_free(everything, features, valid, masks)
         losses = {name: self.weights[name] * value for name, value in losses.items() if self.weights[name] > 0}
         if pseudo is None:
             return losses, {}, names
@@ -353,13 +354,17 @@ class Trainer:
             statistics |= agreement(pseudo, make_targets(*truth, self.model.num_classes, features.shape[-1])[0])
         return pseudo, features, valid, statistics
 
-    def _label_free(self, outputs, features, valid):
-        """The losses that need no labels, on labeled and unlabeled sequences alike."""
+    def _label_free(self, outputs, features, valid, masks):
+        """The losses that need no classes, on labeled and unlabeled sequences alike.
+
+        masks: (B, T, T) in 0..1, the labels' or the teacher's: hard snippets are at their boundaries
+        """
         losses = {}
         probability = class_probabilities(outputs["class_logits"], self.model.class_activation)
         inside = foreground(probability)
         if self.weights["boundary"] > 0:
-            losses["boundary"] = boundary_loss(outputs["embedding"], inside, outputs["masks"], valid > 0)
+            queries, keys = self.model.branches(outputs["embedding"]).chunk(2, 1)
+            losses["boundary"] = boundary_loss(queries, inside, masks, valid > 0, keys=keys)
         if self.weights["consistency"] > 0:
             own = outputs["masks"].diagonal(dim1=1, dim2=2)  # snippet t as snippet t sees it
             losses["consistency"] = weighted_mean((inside - own).square(), valid)

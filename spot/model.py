@@ -27,6 +27,10 @@ def dropout(x, share, training):
     return x * (kept * (256 / (256 - dropped))).to(x.dtype)
 
 
+# Channels of each of the two branches that boundary refinement contrasts.
+BRANCH_WIDTH = 64
+
+
 class DilatedConv(nn.Module):
     """Residual dilated convolution over time, (B, T, D) -> (B, T, D), as one matrix product over three snippets."""
 
@@ -243,13 +247,15 @@ class Spot(nn.Module):
     """Single-stage temporal action detector: every snippet gives its class and its instance's mask.
 
     encoder: (B, C, T) -> (B, D, T); mask_head: (B, D, T) -> (B, T, T); class_activation: sigmoid or softmax
-    order_head, reconstruct: of the pretext tasks, None in a published checkpoint
+    order_head, reconstruct, branches: for training alone, None in a published checkpoint; branches are the two
+    convolutions of the embedding, of masks and of classes, whose columns boundary refinement contrasts
     """
 
-    def __init__(self, encoder, class_head, mask_head, feat_dim, class_activation, order_head=None, reconstruct=None):
+    def __init__(self, encoder, class_head, mask_head, feat_dim, class_activation, order_head=None, reconstruct=None,
+                 branches=None):
         super().__init__()
         self.encoder, self.class_head, self.mask_head = encoder, class_head, mask_head
-        self.order_head, self.reconstruct = order_head, reconstruct
+        self.order_head, self.reconstruct, self.branches = order_head, reconstruct, branches
         self.num_classes, self.class_activation = class_head.out_channels - 1, class_activation
         # With `recording` the features of each recording take their own statistics before those of the training set.
         self.standardization = "training"
@@ -323,6 +329,7 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
     model = Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
-                 OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1))
+                 OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1),
+                 nn.Conv1d(embed_dim, 2 * BRANCH_WIDTH, 3, padding=1))
     model.standardization = standardize
     return model
