@@ -185,5 +185,6 @@ def tidy(axis):
 def as_png(figure):
     """The bytes of a figure as PNG; the edge moves outward until no text is cut."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", pad_inches=0.1)
+    with fonts.showing(figure):
+        figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()

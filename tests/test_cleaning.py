@@ -30,7 +30,7 @@ def scaled(factor, fps=25.0):
 
 @pytest.mark.parametrize(("factor", "words"), [(25, "frames"), (1000, "milliseconds"), (2, "")])
 def test_the_unit_is_named_where_a_factor_makes_the_segments_fit(factor, words):
-    """In frames (25 per second) they begin after 150 s of 60 s. A factor of 2 is no unit: as frames, all end within 5 s."""
+    """In frames (25 per second) they begin after 150 s of 60 s. 2 is no unit: as frames, all end within 5 s."""
     losses = losses_of(scaled(factor))
     assert (losses.total, losses.usable) == (8, 4 if factor == 2 else 0)
     assert words in losses.unit and bool(losses.unit) == bool(words)
