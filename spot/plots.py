@@ -9,6 +9,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
+from spot import fonts
 from spot.average_precision import hits_of
 from spot.diagnosis import ERROR_TYPES
 from spot.evaluation import threshold_key
