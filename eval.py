@@ -22,8 +22,10 @@ from spot.epic_kitchens import TASKS, is_epic_file
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.evaluation import evaluate_detections, parse_thresholds, read_ground_truth, threshold_key
 from spot.files import SpotError, atomic_path, expand_home, in_folder, matching_files, write_json
+from spot.names import pair_names
 from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
 from spot.scenes import THUMOS_VARIANTS
+from spot.text import read_lines
 
 DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder, or a detections file in one"
@@ -275,7 +277,7 @@ def classes_without_labels(videos, classes, labeled_file):
     """Evaluated classes that no labeled training video holds; None where the labeled videos are not known."""
     if labeled_file is None:
         return None
-    labeled = {line.strip().removeprefix("v_") for line in labeled_file.read_text(encoding="utf-8").splitlines()}
+    labeled = set(pair_names(read_lines(labeled_file), [video.name for video in videos]).values())
     seen = {label for video in videos if video.name in labeled for label in video.labels}
     return sorted(set(classes) - seen)
 

@@ -5,6 +5,7 @@ Only the scripts and `tools/` read settings; everything else in `spot/` receives
 
 import dataclasses
 import difflib
+import io
 import math
 import os
 import re
@@ -20,6 +21,7 @@ from spot.evaluation import parse_thresholds
 from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
 from spot.setting_names import hint
+from spot.text import read_text
 
 
 def choice(default, *others):
@@ -301,22 +303,22 @@ def _read_yaml(path):
                             "--config")
         if not Path(path).exists():
             raise SpotError(f"{path}: no such settings file{in_folder(path)}; give one with --config")
-        _refuse_aliases(Path(path).read_text(encoding="utf-8"), path)
-        loaded = OmegaConf.load(path)
+        text = read_text(path)
+        _refuse_aliases(text, path)
+        loaded = OmegaConf.load(io.StringIO(text))
     except OSError as error:
         raise SpotError(f"{path}: cannot be read ({error.strerror or error})") from error
     except SpotError:
         raise
     except Exception as error:  # the YAML reader has many error types; each one means a broken file
-        raise SpotError(f"{path}: is not valid YAML ({' '.join(str(error).split())})" + _brace_hint(path)) from error
+        raise SpotError(f"{path}: is not valid YAML ({' '.join(str(error).split())})" + _brace_hint(text)) from error
     if not isinstance(loaded, DictConfig):
         raise SpotError(f"{path}: expected sections with keys, got {type(loaded).__name__}")
     return OmegaConf.to_container(loaded, resolve=False)
 
 
-def _brace_hint(path):
+def _brace_hint(text):
     """What to do about the usual mistake in a settings file: {video} without quotes."""
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
     found = re.search(r"^ *feature_pattern: *(\{video\}\S*)", text, re.M)
     return f"; write feature_pattern: '{found[1]}', with quotes" if found else ""
 
