@@ -15,6 +15,7 @@ import contextlib
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from spot import command_line
@@ -25,7 +26,8 @@ RUN_MEANS = "the folder of a run that was stopped, to go on with by its own sett
 
 def make_parser():
     parser = command_line.Parser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("-c", "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG})")
+    parser.add_argument("-c", "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG}; to "
+                        "resume: the run's own)")
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--check", action="store_true", help="read all data once, report on it, do not train")
     task.add_argument("--pack", metavar="FILE.h5", help="write the features of all annotated videos into one HDF5 file")
@@ -51,6 +53,7 @@ from spot.config import (
     refuse_own_video_keys,
     save_config,
     scoring_values,
+    with_own,
 )
 from spot.data_check import check_data
 from spot.datasets import (
@@ -66,6 +69,7 @@ from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
 from spot.files import SpotError, write_json
+from spot.meaning import Meaning, digest
 from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
@@ -74,13 +78,16 @@ from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_da
 from spot.standardize import choose_standardization
 from spot_inference import Times, detect_all
 
+NAMED = 6  # keys in a note
+
 
 def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
     config = settings_of(arguments)
     refuse_own_video_keys(config, "is a key of spot_inference.py")
     if not (arguments.check or arguments.pack):
-        train(config)
+        with telling_how_to_go_on(config.output_path, argv):
+            train(own_settings(config, arguments.config, arguments.overrides))
     elif distributed.is_first():
         if arguments.check:
             check(config)
@@ -104,6 +111,47 @@ def settings_of(arguments):
     if Path(config.output_path) != folder.path:
         raise SpotError(f"{folder.path} and output_path={config.output_path} are two runs; give one of them")
     return config
+
+
+def own_settings(config, config_path, overrides):
+    """The settings with which a run is resumed: its own, but for what is typed on the command line.
+
+    Where `--config` is given, its data and model are compared with the run's later on; only the rest is the run's own.
+    config: as the command line says; config_path: --config or None
+    """
+    folder = checkpoint.RunFolder(config.output_path)
+    if config.training.resume != "auto" or not folder.last.exists():
+        return config
+    if not folder.config.is_file():
+        print(f"note: {folder.config} is missing, so the settings that were given hold", file=sys.stderr)
+        return config
+    place = f"output_path={config.output_path}"
+    if config_path is None:
+        return load_config(folder.config, [*overrides, place, "training.resume=auto"])
+    config, taken, typed = with_own(config, load_config(folder.config, [place]), overrides)
+    if taken and distributed.is_first():
+        print(f"note: the run goes on with its own {said(taken)}; type a key to change it", file=sys.stderr)
+    if typed and distributed.is_first():
+        print(f"note: from here on the run has {said(typed)}", file=sys.stderr)
+    return config
+
+
+def said(changes):
+    """{key: (value that holds, value that does not)} as words for a note."""
+    words = [f"{key}={holds} (not {other})" for key, (holds, other) in changes.items()]
+    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
+
+
+@contextlib.contextmanager
+def telling_how_to_go_on(output_path, argv):
+    """Where Ctrl-C stops the block, print the command that goes on; argv: the arguments of `main`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if distributed.is_first():
+            how = "goes on" if checkpoint.RunFolder(output_path).last.exists() else "begins again"
+            print(f"this command {how}: {command_line.again(__file__, argv, 'training.resume=auto')}", file=sys.stderr)
+        raise
 
 
 def check(config):
@@ -135,8 +183,9 @@ def train(config):
     begin = time.perf_counter()
     device = choose_device(config.training.device)
     folder = checkpoint.RunFolder(config.output_path)
-    if config.training.resume != "auto" and distributed.is_first():
-        folder.refuse_another_run()
+    resumed = distributed.from_first(lambda: config.training.resume == "auto" and folder.last.exists())
+    if distributed.is_first():
+        folder.refuse_another_run(resume=config.training.resume == "auto")
 
     # Data: annotated videos with features, of which a few may show their labels.
     videos, class_names, source = open_data(**data_values(config))
@@ -145,9 +194,12 @@ def train(config):
     names = labeled_split(training, config.dataset.labeled, config.dataset.split_seed, config.dataset.video_info_path)
     training, _ = with_features(training, source, "training")
     labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
-    grid = GridSettings(**grid_values(config))
     standardization = choose_standardization(config.model.standardize, labeled, class_names)
     print(f"features are standardized by statistics of: {standardization.kind} ({standardization.evidence})")
+    meaning = meaning_of(config, standardization.kind, class_names, training, labeled, held_out)
+    if resumed and distributed.is_first():
+        checkpoint.refuse_other_meaning(folder.last, meaning)
+    grid = GridSettings(**grid_values(config))
     load = {"source": source, "grid": grid, "class_names": class_names, "feat_dim": config.model.feat_dim,
             "cache": config.training.cache, "device": device, "own_statistics": standardization.kind == "recording"}
     labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
@@ -157,26 +209,22 @@ def train(config):
 
     # Model.
     torch.manual_seed(config.training.random_seed)
-    architecture = {**plain(config.model), "standardize": standardization.kind, "num_classes": len(class_names),
-                    "chunks": config.pretext.chunks}
-    model = build_model(**architecture)
-    model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names}
-    rates = {video.fps for video in training}
-    if model.settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
-        model.settings["fps"] = rates.pop()
+    model = build_model(**meaning.architecture)
+    model.settings = {**meaning.settings, **decoding_values(config)}
+    sets = list(filter(None, [labeled_data, unlabeled_data]))
+    meaning = replace(meaning, statistics=feature_statistics(*sets, of_files=True))
     if standardization.kind != "none":
-        model.set_statistics(*feature_statistics(*filter(None, [labeled_data, unlabeled_data])))
-    if config.training.pretrained:
+        model.set_statistics(*feature_statistics(*sets))
+    if config.training.pretrained and not resumed:
         checkpoint.load_pretrained(model, config.training.pretrained)
     model.to(device)
     distributed.copy_from_first(model)
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
-    labeled_names = [video.name for video in labeled + held_out]
     with folder.locked() if distributed.is_first() else contextlib.nullcontext():
         if config.training.resume != "auto" and distributed.is_first():
             folder.refuse_another_run()  # another one may have ended while the features were read
-        records = run_stages(config, folder, trainer, architecture, class_names, labeled_names,
+        records = run_stages(config, folder, trainer, meaning,
                              lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
         choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
     print(*end_lines(folder.path, time.perf_counter() - begin, records), sep="\n")
@@ -198,14 +246,32 @@ def refuse_nothing_to_do(training):
                         "1 or more")
 
 
-def run_stages(config, folder, trainer, architecture, class_names, labeled_names, watch):
+def meaning_of(config, standardization, class_names, training, labeled, held_out):
+    """What the weights of this training will mean.
+
+    standardization: the kind that was chosen; training, labeled, held_out: lists of videos
+    """
+    architecture = {**plain(config.model), "standardize": standardization, "num_classes": len(class_names),
+                    "chunks": config.pretext.chunks}
+    settings = {**grid_values(config), "class_names": class_names}
+    rates = {video.fps for video in training}
+    if settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
+        settings["fps"] = rates.pop()
+    return Meaning(architecture, settings, [video.name for video in labeled], [video.name for video in held_out],
+                   {"training.optimizer": config.training.optimizer},
+                   {video.name: digest(video) for video in labeled + held_out})
+
+
+def run_stages(config, folder, trainer, meaning, watch):
     """Pre-training, then training on labels and pseudo labels, from where last.pt stands; logs and saves each epoch.
 
-    watch: () -> mAP on the held-out videos, None without any. Returns the log records of all epochs.
+    meaning: the Meaning of the run; watch: () -> mAP on the held-out videos, None without any
+    Returns the log records of all epochs.
     """
     progress = {"records": [], "best": -1.0}
     if distributed.from_first(folder.last.exists):
-        progress = checkpoint.resume(folder.last, trainer, architecture, labeled_names)
+        progress = checkpoint.resume(folder.last, trainer, meaning)
+    done = epochs_done(config, folder, progress["records"])
     writer = None
     if distributed.is_first():
         now = distributed.world_size()
@@ -213,7 +279,7 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
         if before != now:
             print(f"warning: the run had {before} processes until now and has {now}; a step takes the batches of all, "
                   "so set training.batch_size to keep it as it was", file=sys.stderr)
-        folder.describe(class_names, labeled_names)
+        folder.describe(meaning.settings["class_names"], meaning.labeled + meaning.held_out)
         save_config(config, folder.config)
         writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
 
@@ -225,22 +291,20 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
             return
         record["holdout_mAP"] = watch()
         progress["records"].append(record)
-        detector = checkpoint.describe_model(trainer.teacher.module, architecture)
+        detector = checkpoint.describe_model(trainer.teacher.module, meaning.architecture)
         if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
             progress["best"] = record["holdout_mAP"] or progress["best"]
             checkpoint.save(folder.best, detector)
         folder.write_log(progress["records"])
         write_curves(writer, record, len(progress["records"]))
         # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
-        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), "labeled_names": labeled_names,
-                                      **progress})
+        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), **meaning.stored(), **progress})
         report.end_epoch(epoch_line(record))
 
-    done = {stage: sum(record["stage"] == stage for record in progress["records"]) for stage in ("pretext", "train")}
     parts = parts_of(trainer, pretext=not config.training.pretrained)
     print(*start_block(trainer, parts, folder.events), sep="\n")
     report = Progress(trainer, parts, done)
-    if not config.training.pretrained:
+    if not config.training.pretrained and not done["train"]:
         for epoch in range(done["pretext"], config.training.pretrain_epoch):
             finish_epoch(trainer.pretext_epoch(epoch))
     if not done["train"]:
@@ -251,6 +315,18 @@ def run_stages(config, folder, trainer, architecture, class_names, labeled_names
     if writer is not None:
         writer.close()
     return progress["records"]
+
+
+def epochs_done(config, folder, records):
+    """{stage: epochs of it that the log has}; SpotError where `training.max_epoch` lies before the last one."""
+    done = {stage: sum(record["stage"] == stage for record in records) for stage in ("pretext", "train")}
+    if config.training.max_epoch < done["train"]:
+        raise SpotError(f"training.max_epoch={config.training.max_epoch}: the run in {folder.path} has "
+                        f"{done['train']} epochs already; give as many or more, or choose another output_path")
+    if done["train"] and not config.training.pretrained and done["pretext"] != config.training.pretrain_epoch:
+        print(f"note: training.pretrain_epoch={config.training.pretrain_epoch} comes too late: the run had "
+              f"{done['pretext']} epochs of the pretext stage and is past it", file=sys.stderr)
+    return done
 
 
 def make_trainer(config, model, labeled, unlabeled):

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas
@@ -10,9 +12,9 @@ import torch
 from torch import nn
 
 from spot.command_line import OUT_OF_MEMORY
-from spot.distributed import from_first
+from spot.distributed import from_first, is_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
-from spot.limits import ARCHITECTURE, DECODING, GRID, fault, sizes_fault
+from spot.limits import ARCHITECTURE, DECODING, GRID, fault, shown, sizes_fault
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 
 FORMAT = "spot-1"
@@ -37,11 +39,16 @@ class RunFolder:
         """The checkpoint files that are there, the one to detect with first."""
         return [file for file in (self.best, self.last) if file.is_file()]
 
-    def refuse_another_run(self):
-        """SpotError where the folder holds a run already."""
-        if self.last.exists():
+    def refuse_another_run(self, resume=False):
+        """SpotError where the folder holds a run already; with `resume`, where it holds one that cannot go on."""
+        if self.last.exists() and not resume:
             raise SpotError(f"output_path {self.path} already holds a run; continue it with training.resume=auto, "
                             "or choose another output_path")
+        # A run that is killed in its first epoch may leave best.pt alone: that one begins anew.
+        epochs = self.log.read_bytes().count(b"\n") if self.log.exists() else 0
+        if self.best.exists() and not self.last.exists() and (not resume or epochs > 1):
+            raise SpotError(f"output_path {self.path} holds the best.pt of a run, without the last.pt from which it "
+                            "could go on; choose another output_path")
 
     @contextlib.contextmanager
     def locked(self):
@@ -239,30 +246,53 @@ def _published(state, path):
     return model
 
 
-def resume(path, trainer, architecture, labeled_names):
+def refuse_other_meaning(path, meaning):
+    """SpotError where last.pt belongs to a run of another meaning: cheap, so it can be asked before features are read.
+
+    meaning: the meaning.Meaning of this training
+    """
+    with _refusing(f"{path}: cannot be resumed", "choose another output_path"):
+        meaning.refuse_other(path, read(path))
+
+
+def resume(path, trainer, meaning):
     """Give `trainer` the state that last.pt holds. Returns the run's {"records": log records, "best": holdout mAP}.
 
-    architecture, labeled_names: those of this training
-    SpotError where the run was made with another architecture or other labeled videos.
+    meaning: the meaning.Meaning of this training
+    SpotError where the run means something else, or where the file does not hold the state of such a training.
     """
     content = from_first(lambda: read(path))  # the run folder may be on its machine alone
     with _refusing(f"{path}: cannot be resumed, it does not hold the state of this training",
                    "choose another output_path"):
-        changed = [f"model.{key}" for key in architecture if content["architecture"].get(key) != architecture[key]]
-        if content["labeled_names"] != labeled_names:
-            changed.append("labeled videos")
-        if changed:
-            raise SpotError(f"{path}: cannot be resumed, its {', '.join(changed)} differ from the settings; give the "
-                            "run's own, or choose another output_path")
+        meaning.refuse_other(path, content)
         settings = [{**group} for group in trainer.optimizer.param_groups]
         trainer.load_state(content["trainer"])
         for group, own in zip(trainer.optimizer.param_groups, settings, strict=True):
             group.update(own)  # only what the optimizer has gathered is the run's: weight decay may be another now
         _refuse_other_state(trainer.optimizer)
-        stages = {record["stage"] for record in content["records"]}
-        if not stages <= {"pretext", "train"}:
-            raise ValueError(f"unknown stages {stages}")
-        return {"records": list(content["records"]), "best": float(content["best"])}
+        other = meaning.other_labels(content)
+        if other and is_first():
+            print(f"warning: {len(other)} labeled videos, such as {other[0]}, are annotated otherwise than when the "
+                  "run began; what was learned from them stays", file=sys.stderr)
+        return {"records": _records_of(content), "best": _finite(content["best"])}
+
+
+def _records_of(content):
+    """The log records of last.pt; ValueError where they are none."""
+    records = list(content["records"])
+    for record in records:
+        if record["stage"] not in ("pretext", "train"):
+            raise ValueError(f"unknown stage {shown(record['stage'])}")
+        if not isinstance(record.get("processes", 1), int):
+            raise ValueError(f"a record of {shown(record['processes'])} processes")
+    json.dumps(records)  # as they are written to the log; a TypeError is caught by who calls
+    return records
+
+
+def _finite(number):
+    if not math.isfinite(number):
+        raise ValueError(f"its best holdout mAP is {number}")
+    return float(number)
 
 
 def _refuse_other_state(optimizer):

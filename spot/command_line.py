@@ -69,6 +69,22 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
     return arguments
 
 
+def again(script, argv, *changes):
+    """The command that started this script, quoted for a shell, with other settings at its end.
+
+    script: its file; argv: the arguments that its `main` was called with, None = those of the process
+    changes: `key=value`, which replace what the command says of the keys
+    """
+    keys = {change.partition("=")[0] for change in changes}
+    words = list(sys.orig_argv) if argv is None else ["python", os.path.relpath(script), *argv]
+    if (size := int(os.environ.get("WORLD_SIZE", 1))) > 1:  # torchrun has put its own words before the script's
+        mine = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        machines = [] if mine == size else [f"--nnodes={size // mine}"]
+        words = ["torchrun", *machines, f"--nproc_per_node={mine}",
+                 *(sys.argv if argv is None else [os.path.relpath(script), *argv])]
+    return shlex.join([word for word in words if word.partition("=")[0] not in keys] + list(changes))
+
+
 def parse_early(make_parser, **how):
     """Answer --help, --version and mistakes in the arguments before a script imports torch, which takes seconds.
 

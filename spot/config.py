@@ -157,6 +157,8 @@ NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch", "semi.burn_in")
 OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
 OWN_VIDEO_KEYS = ("features", "fps", "stride", "every", "window", "duration")
+# Sections that say how a run learns and detects, not what its weights mean.
+LEARNING = ("training", "augment", "pretext", "semi", "loss", "testing")
 # Names of the losses; `class` cannot be a dataclass field.
 OF_STREAMS = ("dataset.feature_path", "dataset.feature_pattern", "features")  # text, or a list of one per stream
 LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "consistency": 0.0, "reconstruction": 0.0}
@@ -234,6 +236,27 @@ def load_config(path, overrides=()):
 def save_config(config, path):
     """Write the resolved settings as YAML."""
     write_text(path, OmegaConf.to_yaml(config))
+
+
+def with_own(config, own, overrides):
+    """The settings of a run that is resumed: `config`, in which all but data, model and paths is the run's `own`.
+
+    overrides: the `key=value` of the command line, which win; all three are settings of one run
+    Returns the settings, and {key: (value that holds, the other)} of what was taken from `own` and of what was typed.
+    """
+    typed = {override.partition("=")[0] for override in overrides}
+    merged, taken, changed = config.copy(), {}, {}
+    for key in _schema():
+        section = key.partition(".")[0]
+        if (section not in LEARNING and key != "model.dropout") or key == "training.resume":
+            continue
+        given, old = (plain(OmegaConf.select(one, key)) for one in (config, own))
+        if given != old and key in typed:
+            changed[key] = (given, old)
+        elif given != old:
+            OmegaConf.update(merged, key, old)
+            taken[key] = (old, given)
+    return merged, taken, changed
 
 
 def plain(section):

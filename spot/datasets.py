@@ -323,12 +323,14 @@ class SnippetDataset:
         """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""
         self.grids: list[SnippetGrid] = []
         segments, labels = [], []
-        total, square, count = np.zeros(self.feat_dim), np.zeros(self.feat_dim), 0
-        for index, video in enumerate(tqdm(self.videos, desc=progress, unit="video", disable=None)):
-            features = self._read(index)
+        sums, file_sums = np.zeros((2, self.feat_dim)), np.zeros((2, self.feat_dim))
+        count = 0
+        for video in tqdm(self.videos, desc=progress, unit="video", disable=None):
+            as_filed = self.grid_settings.fit(self.source.read(video.name))
+            features = by_recording(as_filed) if self.own_statistics else as_filed
             self.bank.add(features)
-            total += features.sum(1, dtype=np.float64)
-            square += np.square(features, dtype=np.float64).sum(1)
+            sums += _sums(features)
+            file_sums += _sums(as_filed) if self.own_statistics else 0
             count += features.shape[1]
             grid = self.grid_settings.of(video, features.shape[1])
             kept_sec, kept_labels, counts = clean_segments(video, grid.duration_sec)
@@ -340,7 +342,8 @@ class SnippetDataset:
         self.bank.finish()
         self.segments, self.labels = pad_segments(segments, labels, self.device)
         self.is_annotated = any(map(len, labels))  # a question that a step would wait for a GPU to answer
-        self.sums = (total, square, count)
+        self.sums = (*sums, count)
+        self.file_sums = (*file_sums, count) if self.own_statistics else self.sums
 
     def _class_of(self, label, video):
         if label not in self.class_index:
@@ -393,12 +396,19 @@ class SnippetDataset:
         return [self.videos[video].name for video in self.sequence_video[np.asarray(indices)]]
 
 
-def feature_statistics(*datasets):
+def _sums(features):
+    """Sum and sum of squares of each channel, (2, C); features (C, T')."""
+    return np.stack([features.sum(1, dtype=np.float64), np.square(features, dtype=np.float64).sum(1)])
+
+
+def feature_statistics(*datasets, of_files=False):
     """Mean and standard deviation per channel over all snippets of the datasets, each (C,) float32.
 
+    of_files: of the features as their files have them, also where each recording is standardized by itself
     A channel that never changes gets deviation 1: it is centered to 0, not divided by 0.
     """
-    total, square, count = (sum(parts) for parts in zip(*(dataset.sums for dataset in datasets), strict=True))
+    total, square, count = (sum(parts) for parts in zip(
+        *(dataset.file_sums if of_files else dataset.sums for dataset in datasets), strict=True))
     mean = total / count
     deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
     constant = deviation <= 1e-5 * np.maximum(np.abs(mean), 1e-3)

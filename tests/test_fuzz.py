@@ -11,7 +11,7 @@ import torch
 from cases import cases
 from hypothesis import given
 from hypothesis import strategies as st
-from test_checkpoint import ARCHITECTURE, SETTINGS
+from test_checkpoint import ARCHITECTURE, MEANING, SETTINGS
 from test_detections import walk
 from test_scripts import ends
 from tiny import C, K, T, model, trainer, video
@@ -172,7 +172,7 @@ def good():
     run = trainer()
     run.train_epoch(0)
     run.teacher.module.settings = SETTINGS
-    content = {**describe_model(run.teacher.module, ARCHITECTURE), "trainer": run.state(), "labeled_names": ["a"],
+    content = {**describe_model(run.teacher.module, ARCHITECTURE), "trainer": run.state(), **MEANING.stored(),
                "records": [{"stage": "train", "epoch": 1}], "best": -1.0}
     return copy.deepcopy(content), run
 
@@ -208,7 +208,7 @@ def test_checkpoints(folder, good, data):
             assert net(torch.zeros(1, C, T))["masks"].shape == (1, T, T)
         accepted(lambda: detect(net, np.zeros((C, 2 * T)), 8.0, fps=4))
     accepted(load_pretrained, model(), path)
-    if accepted(checkpoint.resume, path, run, ARCHITECTURE, ["a"]):
+    if accepted(checkpoint.resume, path, run, MEANING):
         accepted(run.train_epoch, 0)
 
 

@@ -1,0 +1,125 @@
+"""What the weights of a run mean: what a resumed run, or inference, must have in common with the training."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import torch
+
+from spot.files import SpotError
+from spot.limits import ARCHITECTURE, GRID, shown
+
+WINDOW_GRID = ("stride", "window", "offset", "every", "fps")  # say nothing where a video is resized as a whole
+SHOWN = 4
+# Feature statistics may move by this share of a deviation: another precision of the files, not other features.
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the weights of a run mean.
+
+    architecture: the keyword arguments of `model.build_model`; settings: `model.settings`: classes in order and grid
+    labeled, held_out: names of the labeled videos that are learned from, and of those kept out to watch mAP
+    choices: {key of the YAML: value} of what else the saved state depends on, such as the optimizer
+    labels: {labeled video: digest of its annotation}
+    statistics: mean and deviation (C,) of the training features, None before they are read
+    """
+
+    architecture: dict
+    settings: dict
+    labeled: list
+    held_out: list = field(default_factory=list)
+    choices: dict = field(default_factory=dict)
+    labels: dict = field(default_factory=dict)
+    statistics: tuple | None = None
+
+    def stored(self):
+        """As the content of a checkpoint, beside what `checkpoint.describe_model` puts there."""
+        mean, deviation = map(torch.as_tensor, self.statistics) if self.statistics else (None, None)
+        return {"labeled_names": self.labeled + self.held_out, "held_out": self.held_out, "choices": self.choices,
+                "labels": self.labels, "feature_statistics": [mean, deviation] if self.statistics else None}
+
+    def refuse_other(self, path, content):
+        """SpotError where the checkpoint `path`, whose content is given, belongs to a run of another meaning.
+
+        What an older checkpoint does not hold is not compared.
+        """
+        known, now = (named(one["settings"], one["architecture"]) | one.get("choices", {})
+                      for one in (content, vars(self)))
+        found = [f"{key} was {shown(old)} and is {shown(new)}" for key, (old, new) in differences(known, now).items()]
+        found += other_names("class", content["settings"].get("class_names"), self.settings.get("class_names"), True)
+        found += other_names("labeled video", content["labeled_names"], self.labeled + self.held_out)
+        if "held_out" in content:
+            found += other_names("video held out", content["held_out"], self.held_out)
+        if self.statistics and content.get("feature_statistics"):
+            found += other_statistics(content["feature_statistics"], self.statistics)
+        if found:
+            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise SpotError(f"{path}: cannot be resumed, its weights mean something else: {'; '.join(found[:SHOWN])}"
+                            f"{more}; give the run's own data and settings, or choose another output_path")
+
+    def other_labels(self, content):
+        """Names of the labeled videos whose annotations are not those that the run began with."""
+        known = content.get("labels", {})
+        return [name for name, digest in self.labels.items() if known.get(name, digest) != digest]
+
+
+def named(settings, architecture):
+    """Grid and architecture by the keys of the YAML.
+
+    settings: may hold more, such as the decoding, which is left out
+    """
+    found = {f"dataset.{key}": value for key, value in settings.items() if key in (*GRID, "every")}
+    found |= {f"model.{key}": value for key, value in architecture.items() if key in ARCHITECTURE}
+    if "dataset.temporal_scale" in found:
+        found["model.temporal_scale"] = found.pop("dataset.temporal_scale")
+    if "model.chunks" in found:
+        found["pretext.chunks"] = found.pop("model.chunks")
+    for key in ("model.num_classes", "model.dropout"):  # the classes are compared by name; dropout is no meaning
+        found.pop(key, None)
+    return found
+
+
+def differences(known, now):
+    """{key: (known, now)} of the values that differ, of the keys that both have.
+
+    Where both grids are `resize`, what places windows in time is left out.
+    """
+    resized = known.get("dataset.grid") == now.get("dataset.grid") == "resize"
+    idle = {f"dataset.{key}" for key in WINDOW_GRID if resized}
+    return {key: (value, now[key]) for key, value in known.items()
+            if key in now and key not in idle and now[key] != value}
+
+
+def other_names(kind, known, now, ordered=False):
+    """What two lists of names do not share, as sentences for a message: one, or none where they are the same.
+
+    ordered: whether the place of a name counts
+    """
+    if known is None or now is None or list(known) == list(now) or (not ordered and sorted(known) == sorted(now)):
+        return []
+    gone, new = ([name for name in one if name not in set(other)] for one, other in ((known, now), (now, known)))
+    counts = f"{len(known)} and {len(now)}"
+    if gone or new:
+        parts = [f"{shown(names[0])}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {state}"
+                 for names, state in ((gone, "only then"), (new, "only now")) if names]
+        return [f"{kind} names differ ({counts}): {', '.join(parts)}"]
+    place = next(i for i, (old, name) in enumerate(zip(known, now, strict=True)) if old != name)
+    return [f"{kind} {place} was {shown(known[place])} and is {shown(now[place])}"]
+
+
+def other_statistics(known, now):
+    """A sentence where the features are not those of the run, by their mean and deviation (C,) per channel."""
+    (old_mean, old_deviation), (mean, deviation) = (map(torch.as_tensor, one) for one in (known, now))
+    moved = torch.maximum((mean - old_mean).abs(), (deviation - old_deviation).abs()) / old_deviation
+    worst = int(moved.argmax())
+    if not moved[worst] > TOLERANCE:
+        return []
+    return [f"the features of dataset.feature_path are others: channel {worst} had mean {old_mean[worst]:.4g} and "
+            f"deviation {old_deviation[worst]:.4g} and has {mean[worst]:.4g} and {deviation[worst]:.4g}"]
+
+
+def digest(video):
+    """What a labeled video teaches, as a short text: its segments, labels and times."""
+    facts = (video.segments_sec.tolist(), video.labels, video.duration_sec, video.fps)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
