@@ -20,6 +20,7 @@ import csv
 import gc
 import itertools
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from spot import command_line
 
 DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder or a checkpoint file, as checkpoint="
+SIZES = ("dataset.grid", "model.temporal_scale", "model.feat_dim")  # which `check_fit` refuses
+LEARNING_KEYS = ("dataset.labeled", "dataset.split_seed", "dataset.train_subset")
 NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
 
 
@@ -50,6 +53,8 @@ from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import (
+    LEARNING,
+    changed_keys,
     data_values,
     decoding_values,
     grid_values,
@@ -58,6 +63,7 @@ from spot.config import (
     refuse_own_video_keys,
     save_config,
     scoring_values,
+    with_values,
 )
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.devices import choose_device, choose_precision
@@ -73,19 +79,27 @@ from spot.files import (
     write_text,
 )
 from spot.losses import class_probabilities, foreground
+from spot.meaning import differences, named, named_decoding
 from spot.operating_point import actions_of
-from spot.proposals import detect, run_windows, stack_windows, to_results
+from spot.proposals import OtherSettings, detect, run_windows, stack_windows, to_results
 from spot.segments import window_starts
 
 
 def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
     config = settings_of(arguments)
-    if config.features is not None:
-        infer_own(config, arguments.plot)
-        return
-    refuse_own_video_keys(config, "belongs to features=, which is not given")
-    infer(config, arguments.plot)
+    typed = {override.partition("=")[0] for override in arguments.overrides}
+    alone = arguments.config is None and not (run_of(config).path / "config.yaml").is_file()
+    try:
+        if config.features is not None:
+            infer_own(config, arguments.plot, typed, alone)
+            return
+        refuse_own_video_keys(config, "belongs to features=, which is not given")
+        infer(config, arguments.plot, typed, alone)
+    except KeyboardInterrupt:
+        if distributed.is_first():
+            print(f"this command begins again: {command_line.again(__file__, argv)}", file=sys.stderr)
+        raise
 
 
 def settings_of(arguments):
@@ -115,6 +129,52 @@ def folder_of(run):
     return Path(run) if Path(run).is_dir() else Path(run).parent
 
 
+def run_of(config):
+    """The RunFolder of the checkpoint."""
+    return RunFolder(folder_of(config.checkpoint or config.output_path))
+
+
+def compared_with_training(model, config, typed, alone):
+    """Say which keys differ from the training, whose results would be others. Returns the settings that hold.
+
+    typed: the keys of the command line; alone: the checkpoint has no config.yaml beside it and no --config was given,
+    so what it says of itself holds
+    SpotError for a model key without effect, and where results of other settings would lie in the run folder.
+    """
+    known = named(model.settings, model.architecture)
+    if alone and known:
+        config = with_values(config, {**known, **named_decoding(model.settings)}, typed)
+    for key in sorted(typed & {f"model.{name}" for name in model.architecture} - set(SIZES)):
+        trained, given = model.architecture[key.removeprefix("model.")], plain(config.model[key.removeprefix("model.")])
+        if given not in (trained, "auto"):
+            raise SpotError(f"{key}={given} has no effect at inference, because the model is the checkpoint's, with "
+                            f"{trained}; leave it out")
+    other = {key: pair for key, pair in differences(known, named(grid_values(config), plain(config.model))).items()
+             if pair[1] not in (None, "auto") and key not in SIZES}
+    for key, (trained, given) in other.items():
+        effect = "has no effect" if key.startswith("model.") else "moves the detections in time, or finds others"
+        print(f"warning: {key} is {given}, and the run was trained with {trained}: it {effect}", file=sys.stderr)
+    tell_of_other_data(config, typed - set(known))
+    moved = [key for key in other if key.startswith("dataset.")]
+    if moved and run_of(config).path.resolve() == Path(config.output_path).resolve():
+        trained, given = other[moved[0]]
+        raise SpotError(f"{moved[0]} is {given}, and the run was trained with {trained}; results of other settings do "
+                        "not go into the run folder: give output_path=FOLDER for them")
+    return config
+
+
+def tell_of_other_data(config, typed):
+    """Notes of the keys `typed` on the command line that are not those of the run, by its config.yaml."""
+    if not run_of(config).config.is_file():
+        return
+    for key, (own, given) in changed_keys(load_config(run_of(config).config), config, typed).items():
+        section = key.partition(".")[0]
+        if key in LEARNING_KEYS or (section in LEARNING and section != "testing" and key != "training.device"):
+            print(f"warning: {key} has no effect at inference", file=sys.stderr)
+        elif key.startswith("dataset."):
+            print(f"note: {key} is {given}, and of the run {own}", file=sys.stderr)
+
+
 def describe_elsewhere(config, folder):
     """Where detections do not lie with their run, write its settings beside them: by these they are evaluated.
 
@@ -133,13 +193,15 @@ def describe_elsewhere(config, folder):
         folder.labeled.unlink(missing_ok=True)
 
 
-def infer(config, plot=False):
+def infer(config, plot=False, typed=frozenset(), alone=False):
     """Write the detections of every video of the evaluation subset.
 
     plot: draw a few of them too, as `timelines/VIDEO.png` in the run folder
+    typed, alone: see `compared_with_training`
     """
     folder = RunFolder(config.output_path)
     model = load_model(config.checkpoint or folder.path, choose_device(config.training.device))
+    config = compared_with_training(model, config, typed, alone)
     videos, class_names, source = open_data(**data_values(config))
     check_fit(model, config, class_names)
     wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
@@ -162,8 +224,6 @@ def infer(config, plot=False):
 
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
         describe_elsewhere(config, folder)
-        for picture in folder.timelines.glob("*.png"):  # of earlier detections
-            picture.unlink()
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         action = action_threshold(config)
@@ -206,10 +266,12 @@ def detect_all(model, config, class_names, source, names, times, **changes):
 
     def detect_batch(start):
         batch, known = names[start : start + size], times[start : start + size]
-        found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
-                       feature_duration_sec=[one.feature_duration_sec for one in known], fps=[one.fps for one in known],
-                       batch_size=size, external=[external_scores(external, name, class_names, top) for name in batch]
-                       if external else None, amp=amp, **settings)
+        scores = [external_scores(external, name, class_names, top) for name in batch] if external else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OtherSettings)  # `compared_with_training` has said it
+            found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
+                           feature_duration_sec=[one.feature_duration_sec for one in known],
+                           fps=[one.fps for one in known], batch_size=size, external=scores, amp=amp, **settings)
         return [(name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True)]
 
     # Whole batches are shared out: what is computed, to the last digit, does not depend on the number of processes.
@@ -275,18 +337,27 @@ def write_detections(path, found, total, facts, takers=()):
                     take(name, entries)
                 videos, detections = videos + 1, detections + len(entries)
     except KeyboardInterrupt:
+        remove_evaluation(path.parent)
         print(f"{path} is partial: it holds {videos} of {total} videos and says so", file=sys.stderr)
         raise
+    remove_evaluation(path.parent)
     print(f"{detections} detections in {videos} videos: {path}; "
           f"class source: {facts['external_data']['class_scores'] or 'the model'}")
+
+
+def remove_evaluation(folder):
+    """Remove what belongs to earlier detections in a folder: metrics.json and the pictures of videos."""
+    for path in (folder / "metrics.json", *(folder / "timelines").glob("*.png")):
+        path.unlink(missing_ok=True)
 
 
 # --- videos without annotation ----------------------------------------------------------------------------------------
 
 
-def infer_own(config, plot):
-    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures."""
+def infer_own(config, plot, typed=frozenset(), alone=False):
+    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; the rest as `infer`."""
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
+    config = compared_with_training(model, config, typed, alone)
     class_names = own_class_names(model, config)
     check_fit(model, config, class_names)
     try:

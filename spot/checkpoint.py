@@ -157,7 +157,8 @@ def load_model(path, device="cpu"):
         _refuse_unreal(content.get("state_dict", content))
         if content.get("format") == FORMAT:
             model = _build(content["architecture"], content["state_dict"])
-            model.settings = {"temporal_scale": content["architecture"]["temporal_scale"], **content["settings"]}
+            model.architecture = dict(content["architecture"])
+            model.settings = {"temporal_scale": model.architecture["temporal_scale"], **content["settings"]}
         else:
             model = _published(content.get("state_dict", content), path)
     return model.to(device).eval()

@@ -244,19 +244,26 @@ def with_own(config, own, overrides):
     overrides: the `key=value` of the command line, which win; all three are settings of one run
     Returns the settings, and {key: (value that holds, the other)} of what was taken from `own` and of what was typed.
     """
-    typed = {override.partition("=")[0] for override in overrides}
-    merged, taken, changed = config.copy(), {}, {}
-    for key in _schema():
-        section = key.partition(".")[0]
-        if (section not in LEARNING and key != "model.dropout") or key == "training.resume":
-            continue
-        given, old = (plain(OmegaConf.select(one, key)) for one in (config, own))
-        if given != old and key in typed:
-            changed[key] = (given, old)
-        elif given != old:
-            OmegaConf.update(merged, key, old)
-            taken[key] = (old, given)
-    return merged, taken, changed
+    typed = {override.partition("=")[0] for override in overrides} | {"training.resume"}
+    learning = {key for key in _schema() if key.partition(".")[0] in LEARNING} | {"model.dropout"}
+    taken = {key: (old, given) for key, (given, old) in changed_keys(config, own, learning - typed).items()}
+    changed = changed_keys(config, own, learning & typed - {"training.resume"})
+    return with_values(config, {key: old for key, (old, _) in taken.items()}), taken, changed
+
+
+def changed_keys(config, other, keys):
+    """{key: (value, other value)} of the `keys` whose values differ between two settings."""
+    pairs = {key: tuple(plain(OmegaConf.select(one, key)) for one in (config, other)) for key in sorted(keys)}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def with_values(config, values, kept=()):
+    """The settings with other `values` of some keys, but for the keys `kept`."""
+    config = config.copy()
+    for key, value in values.items():
+        if key not in kept:
+            OmegaConf.update(config, key, list(value) if isinstance(value, tuple) else value)
+    return config
 
 
 def plain(section):

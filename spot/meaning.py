@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from spot.files import SpotError
-from spot.limits import ARCHITECTURE, GRID, shown
+from spot.limits import ARCHITECTURE, DECODING, GRID, shown
 
 WINDOW_GRID = ("stride", "window", "offset", "every", "fps")  # say nothing where a video is resized as a whole
 SHOWN = 4
@@ -69,7 +69,7 @@ def named(settings, architecture):
 
     settings: may hold more, such as the decoding, which is left out
     """
-    found = {f"dataset.{key}": value for key, value in settings.items() if key in (*GRID, "every")}
+    found = {f"dataset.{key}": value for key, value in settings.items() if key in GRID}
     found |= {f"model.{key}": value for key, value in architecture.items() if key in ARCHITECTURE}
     if "dataset.temporal_scale" in found:
         found["model.temporal_scale"] = found.pop("dataset.temporal_scale")
@@ -78,6 +78,12 @@ def named(settings, architecture):
     for key in ("model.num_classes", "model.dropout"):  # the classes are compared by name; dropout is no meaning
         found.pop(key, None)
     return found
+
+
+def named_decoding(settings):
+    """The decoding in the settings of a model by the keys of the YAML."""
+    keys = {key: "testing.class_scores_fusion" if key == "fusion" else f"testing.{key}" for key in DECODING}
+    return {keys[key]: value for key, value in settings.items() if key in keys}
 
 
 def differences(known, now):

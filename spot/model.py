@@ -261,6 +261,7 @@ class Spot(nn.Module):
         self.standardization = "training"
         # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
         self.settings = {}
+        self.architecture = {}  # the arguments of `build_model`, of a checkpoint of ours
         self.register_buffer("feature_mean", torch.zeros(feat_dim, 1))
         self.register_buffer("feature_std", torch.ones(feat_dim, 1))
 

@@ -1,5 +1,6 @@
 """Model outputs -> scored proposals -> detections. Vectorized over snippets, thresholds, classes and videos."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,6 +211,10 @@ def run_windows(model, features, valid, batch_size, amp="none"):
     return {**merged, "valid": valid}
 
 
+class OtherSettings(UserWarning):
+    """Snippets that lie otherwise in time than those that the model was trained with."""
+
+
 def detect(model, features, duration_sec, *, feature_duration_sec=None, external=None, batch_size=32,
            amp="none", **settings):
     """Detect actions in one video or many.
@@ -221,13 +226,18 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     settings: `grid`, `temporal_scale`, `stride` (of the features), `every`, `window`, `offset`, `fps` (a number, or one
     per video) and the fields of `Decoding`; what is not given comes from the run that the model was loaded from
     Returns a list with one (N, 4) float array per video: start_sec, end_sec, class_index, score, descending score.
-    Raises SpotError where features are not of C channels, or a time that the grid needs is not known.
+    Raises SpotError where features are not of C channels, or a time that the grid needs is not known; warns where the
+    grid is not that of the training.
     """
     features = list(features) if isinstance(features, list | tuple) else [features]
-    settings = {**model.settings, **settings}
+    given, settings = settings, {**model.settings, **settings}
     rates = _one_each(settings.pop("fps", None), len(features))
     settings.pop("class_names", None)
     _refuse_settings(model, settings, rates)
+    for key in GRID:
+        if key in given and key != "fps" and model.settings.get(key, given[key]) != given[key]:
+            warnings.warn(f"detect: {key} is {given[key]!r}, and the model was trained with {model.settings[key]!r}",
+                          OtherSettings, stacklevel=2)
     in_frames = {key: settings.pop(key) for key in ("stride", "every", "window", "offset") if key in settings}
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
