@@ -83,7 +83,7 @@ def comparison_figure(comparison, names):
     middle = 100 * comparison.at_tiou
     gap.errorbar(tiou, middle, (np.maximum(middle - low, 0), np.maximum(high - middle, 0)), fmt="ko", capsize=4)
     gap.axhline(0, color="#999999", linewidth=1)
-    gap.set(xlabel="tIoU", ylabel="B - A, points", title=f"Difference with its 95 % interval; on average: {comparison.verdict}")
+    gap.set(xlabel="tIoU", ylabel="B - A, points", title=f"Difference, 95 % interval; on average {comparison.verdict}")
     gap.set_xticks(tiou, [threshold_key(value) for value in tiou])
     for axis in (curves, gap):
         axis.spines[["top", "right"]].set_visible(False)

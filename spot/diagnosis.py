@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spot.average_precision import average_precision, hits_of
-from spot.evaluation import ACTIVITYNET_TIOU
+from spot.detad import deviations
+from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
 from spot.intervals import resampled_ap
 from spot.matching import class_pairs, overlapping_pairs
 from spot.protocols import score_scene
@@ -186,23 +187,35 @@ class Characteristic:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """profile: (10, 6) share of each error type among the detections of each split; removal_gains: {type: gain};
-    mAP_N: average mAP_N of all detections; characteristics: {name: Characteristic}; bins: name in BINS."""
+    """What DETAD finds.
+
+    profile, profile_mean: (10, 6) share of each error type among the detections of each split, at tIoU 0.5, and the
+        mean over the tIoU thresholds of the evaluation, which DETAD's own figure shows
+    removal_gains: {type: gain}; mAP_N: average mAP_N of all detections; characteristics: {name: Characteristic}
+    bins: name in BINS; deviations: sentences, how this differs from DETAD's released code; thresholds: (R,) tIoU
+    """
 
     profile: np.ndarray
+    profile_mean: np.ndarray
     removal_gains: dict
     mAP_N: float
     characteristics: dict
     bins: str
+    deviations: list
+    thresholds: np.ndarray
 
     def as_text(self):
         """The diagnosis as a table in %."""
-        head = "".join(f"{name:>18}" for name in ERROR_TYPES)
-        lines = ["error types at tIoU 0.5, % of the detections of each split (G: segments of the class)"]
-        lines += [f"      {head}"]
-        lines += [f"{split + 1:>4}G " + "".join(f"{100 * share:18.1f}" for share in shares)
-                  for split, shares in enumerate(self.profile)]
-        lines += ["", "gain in average mAP_N, points, if one type were removed: "
+        lines = []
+        low, high = threshold_key(self.thresholds[0]), threshold_key(self.thresholds[-1])
+        for title, profile in (("at tIoU 0.50", self.profile),
+                               (f"mean over tIoU {low} to {high}, as in DETAD's figure", self.profile_mean)):
+            lines += [f"error types {title}, % of the detections of each split (G: segments of the class)"]
+            lines += ["      " + "".join(f"{name:>18}" for name in ERROR_TYPES)]
+            lines += [f"{split + 1:>4}G " + "".join(f"{100 * share:18.1f}" for share in shares)
+                      for split, shares in enumerate(profile)]
+            lines += [""]
+        lines += ["gain in average mAP_N, points, if one type were removed: "
                   + ", ".join(f"{name} {100 * gain:.2f}" for name, gain in self.removal_gains.items())]
         lines += [f"average mAP_N % {100 * self.mAP_N:.2f}; by bucket (bins of {self.bins}):"]
         for name, found in self.characteristics.items():
@@ -210,16 +223,21 @@ class Diagnosis:
             for bucket, count, score, missed in rows:
                 lines.append(f"  {name:<10}{bucket:<12}{count:>8,} segments"
                              + (f"  mAP_N {100 * score:6.2f}  missed {100 * missed:6.2f}" if count else ""))
+        lines += ["", "differences from DETAD's released code:", *(f"- {sentence}" for sentence in self.deviations)]
         return "\n".join(lines)
 
 
 def diagnose(result):
     """All of DETAD that needs no extra annotation, as a `Diagnosis`."""
-    bins = choose_bins(result.scene)
+    scene, bins = result.scene, choose_bins(result.scene)
+    _, matches, counted = score_scene(scene, np.array([0.5]), result.protocol)
     return Diagnosis(
-        profile=false_positive_profile(result), removal_gains=removal_gains(result),
-        mAP_N=float(normalized_precision(result, result.matches >= 0, result.counted, result.scene.positives).mean()),
-        characteristics=characteristics(result, BINS[bins]), bins=bins,
+        profile=false_positive_profile(scene, matches, counted, [0.5]),
+        profile_mean=false_positive_profile(scene, result.matches, result.counted, result.tiou_thresholds),
+        removal_gains=removal_gains(result),
+        mAP_N=float(normalized_precision(result, result.matches >= 0, result.counted, scene.positives).mean()),
+        characteristics=characteristics(result, BINS[bins]), bins=bins, deviations=deviations(scene),
+        thresholds=result.tiou_thresholds,
     )
 
 
@@ -258,14 +276,18 @@ def split_of(scene):
     return rank // scene.positives[scene.label]
 
 
-def false_positive_profile(result, threshold=0.5):
-    """Share of each error type (10, 6) among the best G detections of each class, the next G, ... up to 10 G."""
-    scene = result.scene
-    _, matches, counted = score_scene(scene, np.array([threshold]), result.protocol)
-    split, types = split_of(scene), error_types(scene, matches[0], threshold)
-    seen = (split < TOP_SPLITS) & counted[0]
+def false_positive_profile(scene, matches, counted, thresholds):
+    """Share of each error type (10, 6) among the best G detections of each class, the next G, ... up to 10 G.
+
+    matches, counted: (R, P) at the tIoU thresholds (R,), over which the shares are the mean
+    """
+    split, nearest = split_of(scene), nearest_segment(scene)
     size = TOP_SPLITS * len(ERROR_TYPES)
-    counts = np.bincount(split[seen] * len(ERROR_TYPES) + types[seen], minlength=size).reshape(TOP_SPLITS, -1)
+    counts = np.zeros((TOP_SPLITS, len(ERROR_TYPES)))
+    for of_threshold, counts_there, threshold in zip(matches, counted, thresholds, strict=True):
+        types = error_types(scene, of_threshold, threshold, nearest)
+        seen = (split < TOP_SPLITS) & counts_there
+        counts += np.bincount(split[seen] * len(ERROR_TYPES) + types[seen], minlength=size).reshape(counts.shape)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 

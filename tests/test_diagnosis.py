@@ -19,7 +19,6 @@ from spot.diagnosis import (
     choose_bins,
     diagnose,
     error_types,
-    false_positive_profile,
     interval,
     recall_at_top,
     removal_gains,
@@ -90,10 +89,37 @@ def test_profile_counts_each_g_detections_of_a_class():
     truth = [video("a", (0, 10, "run"), (20, 30, "run"))]
     found = [(0, 10, "run", 0.9), (20, 30, "run", 0.8), (0, 10, "run", 0.7), (50, 60, "run", 0.6)]
     result = evaluate(truth, {"a": found})
-    profile = false_positive_profile(result)
+    profile = diagnose(result).profile
     assert profile.shape == (10, 6)
     assert profile[0].tolist() == [1, 0, 0, 0, 0, 0] and profile[1].tolist() == [0, 0.5, 0, 0, 0, 0.5]
     assert not profile[2:].any()
+
+
+def test_profile_of_detads_figure_is_the_mean_over_tiou():
+    """[0, 8] of [0, 10] has tIoU .8: right at .5 and .75, a localization error at .9. The text names both profiles."""
+    result = evaluate([video("a", (0, 10, "run"))], {"a": [(0, 8, "run", 0.9)]}, (0.5, 0.75, 0.9))
+    found = diagnose(result)
+    assert found.profile[0].tolist() == [1, 0, 0, 0, 0, 0]
+    assert found.profile_mean[0].tolist() == pytest.approx([2 / 3, 0, 0, 1 / 3, 0, 0])
+    for words in ("error types at tIoU 0.50", "mean over tIoU 0.50 to 0.90, as in DETAD's figure"):
+        assert words in found.as_text()
+
+
+def test_profile_at_one_half_is_there_whatever_the_thresholds():
+    result = evaluate([video("a", (0, 10, "run"))], {"a": [(0, 6, "run", 0.9)]}, (0.7,))
+    assert diagnose(result).profile[0, 0] == 1 and diagnose(result).profile_mean[0, 0] == 0
+
+
+def test_deviations_from_detad_come_with_their_counts():
+    """Three segments of two classes: N = 1.5, DETAD's is 1; one is empty, one longer than its video of 100 s. Two
+    detections are in videos without a segment."""
+    truth = [video("a", (0, 120, "run"), (5, 5, "run"), (0, 10, "jump")), video("b")]
+    found = {"a": [(0, 10, "run", 0.9)], "b": [(0, 10, "run", 0.8)], "c": [(0, 10, "jump", 0.7)]}
+    text = diagnose(evaluate(truth, found)).as_text()
+    for words in ("empty (1) or longer than their video (1)", "1.50 here", "rounds it down to 1", "here (2 detections)",
+                  "released file of THUMOS14"):
+        assert words in text
+    assert "(0)" in diagnose(evaluate([video("a", (0, 10, "run"), duration=None)], {})).as_text()
 
 
 def test_removing_the_one_error_gains_what_it_cost():
