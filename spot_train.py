@@ -341,7 +341,7 @@ def make_trainer(config, model, labeled, unlabeled):
         learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
         schedule=training.schedule, seed=training.random_seed,
         amp=choose_precision(training.amp, next(model.parameters()).device),
-        change_speed=config.dataset.grid == "resize")
+        change_speed=config.dataset.grid == "resize", graph=training.graph == "auto")
 
 
 def split(training, names, holdout, seed):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from spot.devices import drawn_on, to_device
+from spot.devices import drawn_on
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,10 @@ class Montage:
     partner: torch.Tensor
     split: torch.Tensor
 
-    def to(self, device):
-        """The same montage where the batch is: its numbers go there in one copy."""
+    def as_tensor(self):
+        """All its numbers as one tensor (6, B), which goes to a GPU in one copy; see `montage_of`."""
         parts = (self.first.start, self.first.scale, self.second.start, self.second.scale, self.split, self.partner)
-        start, scale, start_2, scale_2, split, partner = to_device(torch.stack([x.float() for x in parts]), device)
-        return Montage(View(start, scale), View(start_2, scale_2), partner.long(), split)
+        return torch.stack([x.float() for x in parts])
 
     def before(self, length):
         """(B, T) bool: the snippets that show the sequence itself."""
@@ -121,6 +120,12 @@ class Montage:
         own = move_segments(segments, labels, self.first, torch.zeros_like(split), split)
         other = move_segments(segments[self.partner], labels[self.partner], self.second, split, length + 0 * split)
         return torch.cat([own[0], other[0]], 1), torch.cat([own[1], other[1]], 1)
+
+
+def montage_of(numbers):
+    """The Montage that `as_tensor` gave, (6, B), on its device."""
+    start, scale, start_2, scale_2, split, partner = numbers
+    return Montage(View(start, scale), View(start_2, scale_2), partner.long(), split)
 
 
 def random_montage(counts, length, zoom, share, generator, squeeze=True):
@@ -154,22 +159,39 @@ def perturb(features, noise, offset, channel_dropout, snippet_masking, generator
     noise: of each snippet anew; offset: one for the whole sequence, as another camera, person or scene would add, of
     any strength up to this; channel_dropout, snippet_masking: shares in 0..1; generator: draws on a CPU, see `drawn_on`
     """
-    batch, channels, length = features.shape
-    where = drawn_on(features.device, generator)
+    return perturbed(features, draw_perturbation(features.shape, features.device, noise, offset, channel_dropout,
+                                                 snippet_masking, generator))
 
-    def draw(*shape):
-        return torch.rand(*shape, **where)
 
-    x = features
+def draw_perturbation(shape, device, noise, offset, channel_dropout, snippet_masking, generator):
+    """What `perturb` draws for features of this shape (B, C, T): tensors for `perturbed`, none for what is off."""
+    batch, channels, length = shape
+    where = drawn_on(device, generator)
+    drawn = {}
     if noise > 0:
-        x = x + noise * torch.randn(x.shape, **where)
+        drawn["noise"] = noise * torch.randn(shape, **where)
     if offset > 0:
-        x = x + offset * draw(batch, 1, 1) * torch.randn(batch, channels, 1, **where)
+        strength = offset * torch.rand(batch, 1, 1, **where)
+        drawn["offset"] = strength * torch.randn(batch, channels, 1, **where)
     if channel_dropout > 0:
-        x = x * (draw(batch, channels, 1) >= channel_dropout) / (1 - channel_dropout)
+        kept = torch.rand(batch, channels, 1, **where) >= channel_dropout
+        drawn["channels"], drawn["channel_share"] = kept, torch.full((), 1 - channel_dropout, device=device)
     if snippet_masking > 0:
         # Runs of about four snippets: single ones could be filled in from their neighbors.
         run = max(length // 25, 1)
-        coarse = draw(batch, 1, -(-length // run)) >= snippet_masking
-        x = x * coarse.repeat_interleave(run, -1)[..., :length]
+        coarse = torch.rand(batch, 1, -(-length // run), **where) >= snippet_masking
+        drawn["snippets"] = coarse.repeat_interleave(run, -1)[..., :length]
+    return drawn
+
+
+def perturbed(features, drawn):
+    """Features (B, C, T) under what `draw_perturbation` has drawn."""
+    x = features
+    for name in ("noise", "offset"):
+        if name in drawn:
+            x = x + drawn[name]
+    if "channels" in drawn:
+        x = x * drawn["channels"] / drawn["channel_share"]
+    if "snippets" in drawn:
+        x = x * drawn["snippets"]
     return x

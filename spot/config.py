@@ -107,6 +107,7 @@ class Training:
     holdout: float = number(0.0, 0, 0.9)  # share of labeled videos kept out to watch mAP; 0: fixed schedule
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     amp: str = choice("auto", "none", "bf16")  # precision of a step; auto: bf16 where device or processor has it
+    graph: str = choice("auto", "none")  # auto: a step is one CUDA graph where one process trains on a GPU
     cache: str = choice("auto", "device", "memory", "disk")  # where features wait
     resume: str | None = None  # auto: continue from last.pt
     pretrained: str | None = path(None)  # a checkpoint that replaces the pretext stage

@@ -14,6 +14,7 @@ from spot.boundary import boundary_loss
 from spot.datasets import draw
 from spot.devices import to_device
 from spot.files import SpotError
+from spot.graphs import CudaRecorder, LossCheck, StepGraphs, note_fallback
 from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
 from spot.run_report import no_report
@@ -23,6 +24,7 @@ from spot.targets import make_targets
 # Background rows must be quiet, but there are more of them than foreground rows.
 BACKGROUND_ROW_WEIGHT = 0.3
 GRADIENT_NORM = 1.0
+SUPERVISED = ("class", "instance", "mask")
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,24 @@ def make_optimizer(model, kind, learning_rate, weight_decay):
                               {"params": free, "weight_decay": 0.0}], lr=learning_rate, fused=True)
 
 
+def refuse_non_finite(broken, names, when):
+    """SpotError for losses that are not finite. broken: their names; names: the step's videos; when: stage and epoch"""
+    raise SpotError(f"{when}: the loss {', '.join(broken)} is not finite for the videos {', '.join(names)}; check "
+                    "their features or lower training.learning_rate")
+
+
 class Trainer:
     """The state of a training run and its epochs.
 
     model: model.Spot on its device; labeled, unlabeled: datasets.SnippetDataset (unlabeled may be None)
     weights: {loss name: weight}; the step, not the wall clock, decides what is drawn, so that a run can be repeated
     batch_size: of each process; together they take the step that one process would with the batches of all
+    graph: record the step as a CUDA graph where one process trains on a GPU
     """
 
     def __init__(self, model, labeled, unlabeled, weights, augmentation, semi, tasks, *, batch_size, unlabeled_ratio,
                  steps_per_epoch, pretrain_epochs, epochs, learning_rate, weight_decay, optimizer="adamw",
-                 schedule="cosine", seed=0, amp="none", change_speed=True):
+                 schedule="cosine", seed=0, amp="none", change_speed=True, graph=False):
         self.model, self.labeled, self.unlabeled = model, labeled, unlabeled
         self.weights, self.augmentation, self.semi, self.tasks = weights, augmentation, semi, tasks
         self.batch_size = batch_size
@@ -136,7 +145,10 @@ class Trainer:
         self.round_teacher = copy.deepcopy(self.teacher.module)
         self.round_logits = None
         self.in_step = distributed.in_step(model)
-        self.after_step = no_report
+        self.after_step, self.check = no_report, LossCheck()
+        # Several processes exchange gradients within a step, and a CPU launches nothing.
+        is_recorded = graph and self.device.type == "cuda" and distributed.world_size() == 1
+        self.recorder, self.graphs = CudaRecorder() if is_recorded else None, {}
         self._new_optimizer = lambda: make_optimizer(model, optimizer, learning_rate, weight_decay)
         self.optimizer = self._new_optimizer()
 
@@ -144,6 +156,7 @@ class Trainer:
         """A fresh optimizer and a teacher that starts from the model."""
         self.optimizer = self._new_optimizer()
         self.teacher = make_teacher(self.model, self.semi.ema_decay)
+        self.graphs.clear()  # they use the teacher that was
 
     def state(self):
         """Everything that a resumed run needs, as plain values and tensors; see `load_state`."""
@@ -161,15 +174,15 @@ class Trainer:
     def pretext_epoch(self, epoch):
         """One epoch of the pretext stage, on all training videos; the class head is frozen. Returns a log record."""
         self.model.class_head.requires_grad_(False)
-        record = self._epoch("pretext", epoch, self.pretrain_epochs, self._pretext_step)
+        record = self._epoch("pretext", epoch, self.pretrain_epochs, self._pretext_inputs, self._pretext_losses)
         self.model.class_head.requires_grad_(True)
         return record
 
     def train_epoch(self, epoch):
         """One epoch on labels and, past the burn-in, pseudo labels. Returns a log record."""
-        return self._epoch("train", epoch, self.epochs, self._train_step)
+        return self._epoch("train", epoch, self.epochs, self._train_inputs, self._train_losses)
 
-    def _epoch(self, stage, epoch, epochs, step_losses):
+    def _epoch(self, stage, epoch, epochs, draw_inputs, losses_of):
         self.model.train()
         total_steps = epochs * self.steps_per_epoch
         restart = self.burn_in_steps() if stage == "train" else 0
@@ -186,12 +199,9 @@ class Trainer:
             step_seed = stage_seed * 1_000_003 + step + (distributed.rank() << 40)
             torch.manual_seed(step_seed)
             generator = torch.Generator().manual_seed(step_seed)
-            losses, seen, names = self.in_step(step_losses, step, total_steps, generator)
-            total = sum(losses.values(), torch.zeros((), device=self.device))
-            self._refuse_non_finite(total, losses, names, stage, epoch)
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+            inputs, names = draw_inputs(step, total_steps, generator)
+            losses, seen = self._step(losses_of, inputs, lambda broken, names=names: refuse_non_finite(
+                broken, names, f"{stage} epoch {epoch + 1}"))
             self.optimizer.step()
             self.teacher.update_parameters(self.model)
             for name, value in losses.items():
@@ -200,6 +210,7 @@ class Trainer:
                 statistics[name] = statistics.get(name, 0) + value
             counted += bool(seen)
             self.after_step(stage, step)
+        self.check.finish()
         statistics = distributed.mean_of({name: float(value) / counted for name, value in statistics.items()})
         sums = distributed.mean_of({name: float(value) for name, value in sums.items()})
         return {"stage": stage, "epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch,
@@ -210,11 +221,47 @@ class Trainer:
                 # Against labels that training never sees, where the annotation file has them.
                 "diagnostics": statistics}
 
-    def _refuse_non_finite(self, total, losses, names, stage, epoch):
-        if not torch.isfinite(total):
-            broken = [name for name, value in losses.items() if not torch.isfinite(value)]
-            raise SpotError(f"{stage} epoch {epoch + 1}: the loss {', '.join(broken)} is not finite for the videos "
-                            f"{', '.join(names)}; check their features or lower training.learning_rate")
+    def _step(self, losses_of, inputs, complain):
+        """Losses and what is logged beside them; the gradients are in the parameters, clipped to GRADIENT_NORM.
+
+        complain: called with the names of losses that are not finite, before the weights change; on a GPU a step later
+        """
+        if self.recorder is not None:
+            try:
+                return self._recorded_step(losses_of, inputs, complain)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                note_fallback(error)
+                self.recorder = None
+        losses, seen = self.in_step(losses_of, inputs)
+        self.check.add(losses, complain)
+        self._backward(losses)
+        return losses, seen
+
+    def _backward(self, losses):
+        """The gradients of the sum of the losses, clipped, alone in the parameters."""
+        total = sum(losses.values(), torch.zeros((), device=self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+
+    def _recorded_step(self, losses_of, inputs, complain):
+        """As `_step`, by a graph of its own for each stage and each kind of inputs."""
+        if losses_of not in self.graphs:
+            self.graphs[losses_of] = StepGraphs(lambda inputs: self._with_gradients(losses_of, inputs), self.recorder)
+        losses, seen, gradients = self.graphs[losses_of](inputs)
+        self.check.add(losses, complain)
+        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        return losses, seen
+
+    def _with_gradients(self, losses_of, inputs):
+        """(losses, what is logged, gradient of each parameter, None where it has none): what a graph records."""
+        losses, seen = losses_of(inputs)
+        self._backward(losses)
+        gradients = [parameter.grad for parameter in self.model.parameters()]
+        return {name: value.detach() for name, value in losses.items()}, seen, gradients
 
     def _autocast(self):
         if self.amp == "bf16":
@@ -239,18 +286,21 @@ class Trainer:
         batch["names"] = dataset.names_of(indices)
         return batch
 
-    def _strong(self, batch, generator):
-        """The student's view of a batch: (view, features, valid)."""
-        features, valid = batch["features"], batch["valid"]
-        strength = self.augmentation
+    def _draw_strong(self, batch, generator):
+        """What the student's view of a batch is made by, as tensors for `_strong`."""
+        strength, shape = self.augmentation, batch["features"].shape
         zoom = strength.zoom if self.change_speed else 0.0
-        view = augment.random_montage(batch["counts"], features.shape[-1], zoom, strength.montage,
-                                      generator, self.change_speed).to(self.device)
-        moved = view.show(features)
-        seen = view.show(valid.to(moved.dtype)) > 0.5
-        moved = augment.perturb(moved, strength.noise, strength.offset, strength.channel_dropout,
-                                strength.snippet_masking, generator)
-        return view, moved * seen[:, None], seen
+        view = augment.random_montage(batch["counts"], shape[-1], zoom, strength.montage, generator, self.change_speed)
+        return {"view": to_device(view.as_tensor(), self.device),
+                "drawn": augment.draw_perturbation(shape, self.device, strength.noise, strength.offset,
+                                                   strength.channel_dropout, strength.snippet_masking, generator)}
+
+    def _strong(self, batch):
+        """The student's view of a batch: (view, features, valid)."""
+        view = augment.montage_of(batch["view"])
+        moved = view.show(batch["features"])
+        seen = view.show(batch["valid"].to(moved.dtype)) > 0.5
+        return view, augment.perturbed(moved, batch["drawn"]) * seen[:, None], seen
 
     def _supervised(self, outputs, class_targets, mask_targets, class_weights, row_weights, valid):
         """Class, instance and mask losses of one kind of targets."""
@@ -262,18 +312,38 @@ class Trainer:
                 "instance": class_loss(pooled, class_targets, class_weights * inside, activation),
                 "mask": mask_loss(outputs["mask_logits"], mask_targets, rows, valid)}
 
-    def _train_step(self, step, total_steps, generator):
+    def _train_inputs(self, step, total_steps, generator):
+        """All that is drawn for a step, as tensors on the device, and the names of the videos."""
         labeled = self._draw(self.labeled, self.batch_size, step, generator, stream=0)
-        view, features, valid = self._strong(labeled, generator)
+        inputs = {"labeled": self._for_step(labeled, generator)}
+        weight = self._unlabeled_weight(step, total_steps)
+        if weight == 0:
+            return inputs, labeled["names"]
+        unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
+        self._begin_round(step, total_steps)
+        inputs["unlabeled"] = self._for_step(unlabeled, generator)
+        if self.semi.method == "ema" and self.semi.rounds:
+            inputs["unlabeled"]["class_logits"] = self._round_classes(unlabeled)
+        weights = torch.tensor([weight * self.weights[name] for name in SUPERVISED])
+        inputs["unlabeled_weights"] = to_device(weights, self.device)
+        return inputs, labeled["names"] + unlabeled["names"]
+
+    def _for_step(self, batch, generator):
+        return {key: batch[key] for key in ("features", "valid", "segments", "labels")} | self._draw_strong(
+            batch, generator)
+
+    def _train_losses(self, inputs):
+        """The weighted losses of a step and what is logged beside them; nothing but tensors decides what is computed.
+
+        inputs: of `_train_inputs`
+        """
+        labeled, unlabeled = inputs["labeled"], inputs.get("unlabeled")
+        view, features, valid = self._strong(labeled)
         segments, labels = view.show_segments(labeled["segments"], labeled["labels"], features.shape[-1])
         class_targets, mask_targets = make_targets(segments, labels, self.model.num_classes, features.shape[-1])
-        size, names, pseudo = len(features), labeled["names"], None
-        unlabeled_weight = self._unlabeled_weight(step, total_steps)
-        if unlabeled_weight > 0:
-            unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
-            names = names + unlabeled["names"]
-            self._begin_round(step, total_steps)
-            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled, generator)
+        size, pseudo = len(features), None
+        if unlabeled is not None:
+            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled)
             features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
         everything = self._forward(self.model, features, valid)
         valid = valid.to(everything["masks"].dtype)
@@ -284,14 +354,14 @@ class Trainer:
         losses |= self._label_free(everything, features, valid, masks)
         losses = {name: self.weights[name] * value for name, value in losses.items() if self.weights[name] > 0}
         if pseudo is None:
-            return losses, {}, names
+            return losses, {}
         outputs = {key: value[size:] for key, value in everything.items()}
         found = self._supervised(outputs, pseudo.class_targets, pseudo.mask_targets, pseudo.class_weights,
                                  pseudo.row_weights, valid[size:])
-        for name, value in found.items():
+        for name, weight in zip(SUPERVISED, inputs["unlabeled_weights"], strict=True):
             if self.weights[name] > 0:
-                losses[f"unlabeled_{name}"] = unlabeled_weight * self.weights[name] * value
-        return losses, statistics, names
+                losses[f"unlabeled_{name}"] = weight * found[name]
+        return losses, statistics
 
     def burn_in_steps(self):
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
@@ -326,13 +396,15 @@ class Trainer:
         teacher.eval()
         with torch.no_grad():
             outputs = self._forward(teacher, unlabeled["features"], unlabeled["valid"])
-        if self.semi.method == "self" or not self.semi.rounds:
-            return outputs, outputs["class_logits"]
+        return outputs, unlabeled.get("class_logits", outputs["class_logits"])
+
+    def _round_classes(self, unlabeled):
+        """Class logits (B, K+1, T) of a batch by the teacher of the round."""
         if self.round_logits is None:
             self.round_logits = classify_recordings(self.unlabeled, self._classify_round, self.model.num_classes,
                                                     self.unlabeled_size)
         rows = table_rows(unlabeled["first_row"], self.unlabeled.num_snippets, len(self.round_logits))
-        return outputs, self.round_logits[rows].float().transpose(1, 2)
+        return self.round_logits[rows].float().transpose(1, 2)
 
     def _classify_round(self, features, valid):
         """Class logits (B, K+1, T) of the teacher as it was when the round began. features: (B, C, T) as they are."""
@@ -340,11 +412,11 @@ class Trainer:
         with self._autocast():
             return self.round_teacher.classify(self.round_teacher.standardize(features, valid), valid).float()
 
-    def _pseudo_label(self, unlabeled, generator):
+    def _pseudo_label(self, unlabeled):
         """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
         outputs, class_logits = self._teach(unlabeled)
         self.model.train()
-        view, features, valid = self._strong(unlabeled, generator)
+        view, features, valid = self._strong(unlabeled)
         pseudo = make_pseudo_labels(outputs, class_logits, unlabeled["valid"], view, self.model.class_activation,
                                     self.semi.class_threshold, self.semi.mask_threshold,
                                     self.semi.targets == "soft")
@@ -373,7 +445,8 @@ class Trainer:
                                                                    features, valid)
         return losses
 
-    def _pretext_step(self, step, total_steps, generator):
+    def _pretext_inputs(self, step, total_steps, generator):
+        """All that is drawn for a step of the pretext stage, as tensors on the device, and the names of the videos."""
         # Labeled and unlabeled videos as often as there are of each.
         pools = [pool for pool in (self.labeled, self.unlabeled) if pool is not None]
         size = self.batch_size
@@ -382,25 +455,36 @@ class Trainer:
         batches = [self._draw(pool, count, step, generator, stream=2 + number)
                    for number, (pool, count) in enumerate(zip(pools, share, strict=True)) if count]
         features, valid = (torch.cat([batch[key] for batch in batches]) for key in ("features", "valid"))
-        names = [name for batch in batches for name in batch["names"]]
+        inputs = {"features": features, "valid": valid}
         batch, _, length = features.shape
+        if self.tasks.random_foreground > 0:
+            segments, labels = pretext.random_segments(batch, length, generator)
+            inputs |= {"segments": to_device(segments, self.device), "labels": to_device(labels, self.device)}
+            inputs["drawn"] = augment.draw_perturbation(features.shape, self.device, self.augmentation.noise, 0, 0, 0,
+                                                        generator)
+        if self.tasks.temporal_order > 0:
+            inputs["order"] = to_device(pretext.draw_order(batch, self.model.order_head.chunks, generator), self.device)
+        if self.tasks.reconstruction > 0:
+            inputs["kept"] = pretext.draw_kept(features.shape, self.tasks.dropped, features.device, generator)
+        return inputs, [name for batch in batches for name in batch["names"]]
+
+    def _pretext_losses(self, inputs):
+        """The weighted losses of a step of the pretext stage. inputs: of `_pretext_inputs`"""
+        features, valid = inputs["features"], inputs["valid"]
         seen, losses = valid.to(features.dtype), {}
         if self.tasks.random_foreground > 0:
-            segments, labels = (to_device(x, self.device) for x in pretext.random_segments(batch, length, generator))
-            targets, mask_targets = make_targets(segments, labels, 1, length)
-            kept = pretext.keep_foreground(features, targets[:, 0])
-            kept = augment.perturb(kept, self.augmentation.noise, 0, 0, 0, generator)
+            targets, mask_targets = make_targets(inputs["segments"], inputs["labels"], 1, features.shape[-1])
+            kept = augment.perturbed(pretext.keep_foreground(features, targets[:, 0]), inputs["drawn"])
             outputs = self._forward(self.model, kept, valid)
             losses["random_foreground"] = self.tasks.random_foreground * pretext.random_foreground_loss(
                 outputs["mask_logits"], mask_targets, seen)
         if self.tasks.temporal_order > 0:
-            shuffled, order = pretext.shuffle_chunks(features, self.model.order_head.chunks, generator)
+            shuffled = pretext.shuffle_chunks(features, inputs["order"])
             outputs = self._forward(self.model, shuffled, valid[:, : shuffled.shape[-1]])
             losses["temporal_order"] = self.tasks.temporal_order * pretext.order_loss(
-                self.model.order_head(outputs["embedding"]), order, valid.all(1))
+                self.model.order_head(outputs["embedding"]), inputs["order"], valid.all(1))
         if self.tasks.reconstruction > 0:
-            dropped = pretext.drop_features(features, self.tasks.dropped, generator)
-            outputs = self._forward(self.model, dropped, valid)
+            outputs = self._forward(self.model, features * inputs["kept"], valid)
             losses["reconstruction"] = self.tasks.reconstruction * pretext.reconstruction_loss(
                 self.model.reconstruct(outputs["embedding"]), features, seen)
-        return losses, {}, names
+        return losses, {}

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from spot.devices import drawn_on, to_device
+from spot.devices import drawn_on
 from spot.losses import mask_loss, weighted_mean
 
 
@@ -37,18 +37,23 @@ def random_foreground_loss(mask_logits, mask_targets, valid):
     return mask_loss(mask_logits, mask_targets, rows, valid.float())
 
 
-def shuffle_chunks(features, chunks, generator):
-    """Cut each sequence into `chunks` equal parts and shuffle them.
+def draw_order(batch, chunks, generator):
+    """A random order of the chunks of each sequence, (batch, chunks). generator: a CPU torch.Generator"""
+    return torch.rand(batch, chunks, generator=generator).argsort(1)
 
-    features: (B, C, T) -> shuffled (B, C, T'), T' = T rounded down to a multiple of `chunks`, and order (B, chunks):
-    the original place of the chunk that is now at each place.
+
+def shuffle_chunks(features, order):
+    """Cut each sequence into equal parts and put them into this order.
+
+    features: (B, C, T); order: (B, chunks), the original place of the chunk that is then at each place
+    Returns (B, C, T'), T' = T rounded down to a multiple of the chunks.
     """
     batch, channels, length = features.shape
+    chunks = order.shape[1]
     size = length // chunks
-    order = to_device(torch.rand(batch, chunks, generator=generator).argsort(1), features.device)
     parts = features[..., : chunks * size].reshape(batch, channels, chunks, size)
     index = order[:, None, :, None].expand_as(parts)
-    return parts.gather(2, index).reshape(batch, channels, chunks * size), order
+    return parts.gather(2, index).reshape(batch, channels, chunks * size)
 
 
 def order_loss(position_logits, order, valid):
@@ -60,10 +65,9 @@ def order_loss(position_logits, order, valid):
     return weighted_mean(entropy, valid[:, None].expand_as(entropy).float())
 
 
-def drop_features(features, share, generator):
-    """Set a random share of the single feature values to 0. features: (B, C, T)."""
-    keep = torch.rand(features.shape, **drawn_on(features.device, generator)) >= share
-    return features * keep
+def draw_kept(shape, share, device, generator):
+    """Which single feature values stay where a random share of them is set to 0: bool of this shape (B, C, T)."""
+    return torch.rand(shape, **drawn_on(device, generator)) >= share
 
 
 def reconstruction_loss(reconstructed, features, valid):

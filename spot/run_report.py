@@ -87,7 +87,8 @@ def start_block(trainer, parts, events):
     places = ", ".join(f"{name} {'on the disk' if data.bank.cache == 'disk' else f'in {memory_name(data.bank)}'}"
                        for name, data in pools)
     count = sum(parameter.numel() for parameter in trainer.model.parameters())
-    rows = [("device", f"{device_name(trainer.device)}, {'bf16' if trainer.amp == 'bf16' else 'float32'}"),
+    graph = ", each step one CUDA graph" if trainer.recorder is not None else ""
+    rows = [("device", f"{device_name(trainer.device)}, {'bf16' if trainer.amp == 'bf16' else 'float32'}{graph}"),
             ("model", f"{count:,} parameters"),
             ("sequences", f"{sequences}, of {trainer.labeled.num_snippets} snippets"),
             ("features", places),

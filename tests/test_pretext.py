@@ -7,7 +7,8 @@ import torch
 
 from spot.losses import mask_loss
 from spot.pretext import (
-    drop_features,
+    draw_kept,
+    draw_order,
     keep_foreground,
     order_loss,
     random_foreground_loss,
@@ -81,12 +82,13 @@ def test_random_foreground_loss_wants_the_masks_of_the_kept_segments():
 def test_shuffled_chunks_go_back_in_their_order():
     """11 snippets in 5 chunks of 2: the last snippet is left out; `order` tells where each chunk was."""
     features = torch.randn(3, 6, 11)
-    shuffled, order = shuffle_chunks(features, 5, seeded())
+    order = draw_order(3, 5, seeded())
+    shuffled = shuffle_chunks(features, order)
     assert shuffled.shape == (3, 6, 10) and order.sort(1).values.tolist() == [[0, 1, 2, 3, 4]] * 3
     for b in range(3):
         for place, origin in enumerate(order[b].tolist()):
             assert torch.equal(shuffled[b, :, 2 * place : 2 * place + 2], features[b, :, 2 * origin : 2 * origin + 2])
-    assert len({tuple(row) for row in shuffle_chunks(torch.zeros(50, 1, 5), 5, seeded())[1].tolist()}) > 20
+    assert len({tuple(row) for row in draw_order(50, 5, seeded()).tolist()}) > 20
 
 
 def test_order_loss_by_hand():
@@ -101,12 +103,11 @@ def test_order_loss_by_hand():
 
 
 def test_dropped_features_are_single_values():
-    """A third becomes 0, the others stay as they are; the input too."""
-    features = torch.ones(10, 20, 30)
-    dropped = drop_features(features, 0.3, seeded())
-    assert set(dropped.flatten().tolist()) == {0, 1} and dropped.mean().item() == pytest.approx(0.7, abs=0.02)
-    assert (features == 1).all() and not (dropped == dropped[..., :1]).all()
-    assert torch.equal(drop_features(features, 0, seeded()), features)
+    """A third is dropped, not whole snippets or channels; a share of 0 drops none."""
+    kept = draw_kept((10, 20, 30), 0.3, torch.device("cpu"), seeded())
+    assert kept.dtype == torch.bool and kept.float().mean().item() == pytest.approx(0.7, abs=0.02)
+    assert not (kept == kept[..., :1]).all() and not (kept == kept[:, :1]).all()
+    assert draw_kept((10, 20, 30), 0, torch.device("cpu"), seeded()).all()
 
 
 def test_reconstruction_loss_by_hand():

@@ -352,7 +352,7 @@ def time_on_data(bench, trainer):
             return results[0]
         return call
 
-    places = [(trainer, "_draw"), (trainer, "_strong"), (engine, "make_targets")]
+    places = [(trainer, "_draw"), (trainer, "_draw_strong"), (trainer, "_strong"), (engine, "make_targets")]
     originals = [getattr(owner, name) for owner, name in places]
     try:
         for (owner, name), original in zip(places, originals, strict=True):
