@@ -137,6 +137,23 @@ def test_reversed_segments_of_the_ground_truth_are_swapped_too():
     assert result.average_mAP == 1 and result.num_swapped == 1 and video.segments_sec[0, 0] == 4
 
 
+def test_a_damaged_pickle_is_read_or_refused_in_one_sentence(tmp_path):
+    """Cut off at every seventh byte, and with every eleventh byte changed: no other error, whatever it now says."""
+    whole = as_pickle(ROWS)
+    damaged = [whole[:end] for end in range(0, len(whole), 7)]
+    damaged += [whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1:]
+                for place in range(0, len(whole), 11) for flip in (1, 0x80)]
+    refused = 0
+    for content in damaged:
+        (tmp_path / "r.pkl").write_bytes(content)
+        try:
+            read_predictions(tmp_path / "r.pkl", lenient=True)
+        except SpotError as error:
+            refused += 1
+            assert "r.pkl: " in str(error) and "\n" not in str(error)
+    assert refused > len(damaged) / 2
+
+
 def test_a_pickle_of_detections_never_runs(tmp_path):
     class Attack:
         def __reduce__(self):
