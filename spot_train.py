@@ -216,7 +216,7 @@ def train(config):
     if standardization.kind != "none":
         model.set_statistics(*feature_statistics(*sets))
     if config.training.pretrained and not resumed:
-        checkpoint.load_pretrained(model, config.training.pretrained)
+        checkpoint.load_pretrained(model, config.training.pretrained, meaning)
     model.to(device)
     distributed.copy_from_first(model)
     trainer = make_trainer(config, model, labeled_data, unlabeled_data)

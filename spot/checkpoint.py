@@ -15,9 +15,11 @@ from spot.command_line import OUT_OF_MEMORY
 from spot.distributed import from_first, is_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
 from spot.limits import ARCHITECTURE, DECODING, GRID, fault, shown, sizes_fault
+from spot.meaning import differences, named, other_statistics
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 
 FORMAT = "spot-1"
+PRETRAINED_SHARES = ("model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
 PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
 
 
@@ -304,14 +306,18 @@ def _refuse_other_state(optimizer):
             raise ValueError(f"its optimizer holds values of shapes {shapes}")
 
 
-def load_pretrained(model, path):
+def load_pretrained(model, path, meaning=None):
     """Fill `model` with another run's weights where name and shape agree (the class head stays fresh).
 
-    path: a run folder or a checkpoint file. SpotError where any weight but the class head's is missing or misshapen.
+    path: a run folder or a checkpoint file; meaning: the meaning.Meaning of this training, None = only shapes count
+    SpotError where any weight but the class head's is missing or misshapen, or belongs to another architecture of the
+    same shapes; another grid and other features are warned of, because weights may be carried over to them.
     """
     other = read(checkpoint_file(path))
     own = model.state_dict()
     with _refusing(f"training.pretrained={path}: its weights do not fit", "was the file changed?"):
+        if meaning is not None:
+            _compare_pretrained(other, meaning, path)
         fitting = {key: value for key, value in other.get("state_dict", {}).items()
                    if not key.startswith("class_head.") and key in own and own[key].shape == value.shape}
         missing = [key for key in own if key not in fitting and not key.startswith("class_head.")]
@@ -319,3 +325,18 @@ def load_pretrained(model, path):
             raise SpotError(f"training.pretrained={path}: {len(missing)} weights do not fit this model, such as "
                             f"{missing[0]}; the model section must be that of the pre-trained run")
         model.load_state_dict({**own, **fitting})
+
+
+def _compare_pretrained(content, meaning, path):
+    """SpotError for another architecture than that of the pre-trained run, warnings for another grid or features."""
+    known, now = (named(one["settings"], one["architecture"]) for one in (content, vars(meaning)))
+    found = differences(known, now)
+    for key in PRETRAINED_SHARES:
+        if key in found:
+            raise SpotError(f"training.pretrained={path}: {key} was {found[key][0]} and is {found[key][1]}; the model "
+                            "section must be that of the pre-trained run")
+    said = [f"{key} was {old} and is {new}" for key, (old, new) in found.items() if key.startswith("dataset.")]
+    if meaning.statistics and content.get("feature_statistics"):
+        said += other_statistics(content["feature_statistics"], meaning.statistics)
+    if said and is_first():
+        print(f"warning: training.pretrained={path} has learned from other data: {'; '.join(said)}", file=sys.stderr)

@@ -208,6 +208,7 @@ def test_checkpoints(folder, good, data):
             assert net(torch.zeros(1, C, T))["masks"].shape == (1, T, T)
         accepted(lambda: detect(net, np.zeros((C, 2 * T)), 8.0, fps=4))
     accepted(load_pretrained, model(), path)
+    accepted(load_pretrained, model(), path, MEANING)
     if accepted(checkpoint.resume, path, run, MEANING):
         accepted(run.train_epoch, 0)
 

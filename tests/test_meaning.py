@@ -185,6 +185,21 @@ def test_a_folder_with_the_best_checkpoint_alone_is_not_overwritten(run_folder, 
     RunFolder(folder).refuse_another_run(resume=True)  # killed in its first epoch
 
 
+# --- pre-trained weights ----------------------------------------------------------------------------------------------
+
+
+def test_pre_trained_weights_of_other_heads_are_refused_though_the_shapes_agree(run_folder, data, tmp_path, capsys):
+    message = refused(capsys, spot_train.main, *settings(data, tmp_path / "run", f"training.pretrained={run_folder}",
+                                                         "model.embedding_head=1"))
+    assert "model.embedding_head was 2 and is 1" in message and not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_pre_trained_weights_of_another_grid_are_warned_of(run_folder, data, tmp_path, capsys):
+    spot_train.main(settings(data, tmp_path / "run", f"training.pretrained={run_folder}", "dataset.stride=24",
+                             "training.max_epoch=1", "training.steps_per_epoch=1"))
+    assert "has learned from other data: dataset.stride was 25 and is 24" in capsys.readouterr().err
+
+
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
