@@ -160,11 +160,12 @@ def job_from_config(arguments):
     compared = arguments.compare and [detections_of(path) for path in arguments.compare]
     if compared:
         refuse_other_data(arguments, config)
-    predictions = compared[0] if compared else detections_of(arguments.predictions or arguments.run or folder)
+    named = arguments.predictions or arguments.run
+    predictions = compared[0] if compared else detections_of(named) if named else folder / "detections.json"
     for path in compared or [predictions]:
         if not path.is_file():
-            raise SpotError(f"{path}: is missing; run {command('spot_inference.py', path.parent)} first, or name "
-                            "another run, or another file by --predictions")
+            raise SpotError(f"{path}: is missing{in_folder(path)}; run {command('spot_inference.py', path.parent)} "
+                            "first, or name another run, or another file by --predictions")
     for key in ("video_anno_path", "video_info_path", "blocked"):
         if data[key] is not None and not all(path.is_file() for path in matching_files(data[key])):
             raise SpotError(f"dataset.{key}: {data[key]} is missing{in_folder(data[key])}; name the file by "
@@ -231,6 +232,8 @@ def read_run_config(arguments):
     if named and arguments.run and Path(named[0]) != folder_of(arguments.run):
         raise SpotError(f"{arguments.run} and output_path={named[0]} are two runs; give one of them")
     files = [*filter(None, [arguments.run, arguments.predictions]), *(arguments.compare or [])]
+    if absent := [path for path in files if not Path(path).exists()]:
+        raise SpotError(f"{absent[0]}: does not exist{in_folder(absent[0])}; give a detections file or a run folder")
     folders = [expand_home(folder) for folder in named] + [folder_of(path) for path in files]
     if not folders:
         folders = [load_config(arguments.config or DEFAULT_CONFIG, arguments.overrides).output_path]

@@ -42,7 +42,12 @@ class RunFolder:
         return [file for file in (self.best, self.last) if file.is_file()]
 
     def refuse_another_run(self, resume=False):
-        """SpotError where the folder holds a run already; with `resume`, where it holds one that cannot go on."""
+        """SpotError where the folder cannot be made, because a file stands in its way, or holds a run already.
+
+        resume: SpotError where it holds one that cannot go on
+        """
+        if file := next((path for path in (self.path, *self.path.parents) if path.is_file()), None):
+            raise SpotError(f"output_path {self.path}: {file} is a file, not a folder; choose another output_path")
         if self.last.exists() and not resume:
             raise SpotError(f"output_path {self.path} already holds a run; continue it with training.resume=auto, "
                             "or choose another output_path")

@@ -185,7 +185,7 @@ def _readable(word):
     try:
         word.encode("utf-8")
     except UnicodeEncodeError:
-        raise SpotError(f"the argument {word.encode('utf-8', 'backslashreplace').decode()!r} is not UTF-8 text; "
+        raise SpotError(f"the argument {word.encode('utf-8', 'backslashreplace').decode()} is not UTF-8 text; "
                         "rename the file") from None
     return word
 

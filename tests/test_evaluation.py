@@ -636,6 +636,11 @@ def test_script_says_what_to_give_where_nothing_tells_the_ground_truth(files):
         done = run_eval(*arguments)
         assert done.returncode == 2 and "p.json: no config.yaml beside it" in done.stderr
         assert "--ground-truth FILE" in done.stderr
+    done = run_eval("--compare", files / "p.json", files / "typo.json")
+    assert done.returncode == 2 and "typo.json: does not exist" in done.stderr
+    done = run_eval(f"output_path={files}/none")
+    assert done.returncode == 2 and f"{files}/none/detections.json: is missing" in done.stderr
+    assert f"python spot_inference.py {files}/none first" in done.stderr
 
 
 @pytest.mark.parametrize("ask", [lambda folder: [folder], lambda folder: [folder / "detections.json"],

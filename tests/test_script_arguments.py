@@ -122,6 +122,13 @@ def test_detections_do_not_replace_those_of_another_run(run_folder, data, tmp_pa
     assert [file.name for file in other.iterdir()] == ["best.pt"]
 
 
+def test_an_output_path_inside_a_file_is_refused_before_the_data_are_read(data, tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(SpotError, match=f"output_path {path}: {tmp_path}/file is a file, not a folder"):
+            spot_train.main(settings(data, path, "dataset.video_anno_path=nowhere"))
+
+
 # --- nothing to train -------------------------------------------------------------------------------------------------
 
 
