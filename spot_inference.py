@@ -65,7 +65,7 @@ from spot.config import (
     scoring_values,
     with_values,
 )
-from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings, open_data, videos_of_subset, warn_of_durations, with_features
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import (
@@ -207,6 +207,7 @@ def infer(config, plot=False, typed=frozenset(), alone=False):
     wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
                               config.dataset.video_anno_path)
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
+    source = NotedLengths(source)
 
     fps = config.dataset.fps
     times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
@@ -214,6 +215,7 @@ def infer(config, plot=False, typed=frozenset(), alone=False):
     if not distributed.is_first():
         exhaust(found)
         return
+    grid = GridSettings(**grid_values(config))
     step = max(len(present) // NUM_PICTURES, 1)
     shown = list(zip(present, times, strict=True))[::step][:NUM_PICTURES] if plot else []
     kept = {video.name: [] for video, _ in shown}
@@ -230,11 +232,25 @@ def infer(config, plot=False, typed=frozenset(), alone=False):
         with actions_table(folder.actions, action) as add_actions:
             write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
                              {**facts_of(config, action), "missing_features": missing}, [keep, add_actions])
+        used = {name: len(range(0, length, grid.every)) for name, length in source.lengths.items()}
+        warn_of_durations(present, used, grid)
         if plot:
             videos_to_draw = [(video.name, known, kept[video.name], (video.segments_sec, video.labels))
                               for video, known in shown]
-            draw_videos(folder.timelines, model, GridSettings(**grid_values(config)), source, class_names,
-                        videos_to_draw, config.testing.batch_size)
+            draw_videos(folder.timelines, model, grid, source, class_names, videos_to_draw,
+                        config.testing.batch_size)
+
+
+class NotedLengths:
+    """A FeatureSource that notes how many rows the features of a video have; lengths: {name: rows} of those read."""
+
+    def __init__(self, source):
+        self.source, self.lengths = source, {}
+
+    def read(self, name):
+        features = self.source.read(name)
+        self.lengths[name] = features.shape[1]
+        return features
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from spot.annotations import (
 )
 from spot.class_scores import read_class_scores
 from spot.cleaning import label_warnings, loss_warning, losses_of, unusable
-from spot.datasets import GridSettings, SnippetDataset
+from spot.datasets import GridSettings, SnippetDataset, duration_faults
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
@@ -451,14 +451,8 @@ def grid_of(video, grid, facts):
 
 def time_differences(videos, grid, facts):
     """Window grid: sentences about features that end far from the end of their video."""
-    if grid.grid == "resize":
-        return []
-    sentences = []
-    for video in videos:
-        words = grid.mismatch(video, len(range(0, facts.lengths[video.name], grid.every)))
-        if words:
-            sentences.append(f"video {video.name}: {words}; check dataset.stride, dataset.window and the frame rate")
-    return sentences
+    used = {name: len(range(0, length, grid.every)) for name, length in facts.lengths.items()}
+    return duration_faults(videos, used, grid)
 
 
 class _LengthsOnly:

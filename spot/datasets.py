@@ -151,6 +151,24 @@ class GridSettings:
         return resized[0].numpy()
 
 
+def duration_faults(videos, lengths, grid):
+    """Sentences about videos whose features end far from their duration, as a GridSettings places them.
+
+    lengths: {name: rows of the video's features, as `GridSettings.fit` returns them}; videos without one are left out
+    """
+    found = ((video.name, grid.mismatch(video, lengths[video.name])) for video in videos if video.name in lengths)
+    return [f"video {name}: {words}; check dataset.stride, dataset.window and the frame rate"
+            for name, words in found if words]
+
+
+def warn_of_durations(videos, lengths, grid):
+    """Print how many videos `duration_faults` names, and the first; arguments as there."""
+    faults = duration_faults(videos, lengths, grid)
+    if faults:
+        print(f"warning: the features of {len(faults):,} of {len(videos):,} videos do not fit their duration: "
+              f"{faults[0]}", file=sys.stderr)
+
+
 class FeatureBank:
     """Features of many videos as one table of snippets, (rows, C): on the device, in memory, or read when asked for.
 
@@ -383,13 +401,6 @@ class SnippetDataset:
         counts = torch.from_numpy(np.minimum(self.bank.lengths[videos] - starts, self.num_snippets))
         return {"features": features, "valid": valid, "counts": counts, "first_row": first_row, "segments": segments,
                 "labels": labels}
-
-    def faults(self):
-        """Sentences about videos whose features end far from their duration, as the grid places them."""
-        found = ((video.name, self.grid_settings.mismatch(video, int(length)))
-                 for video, length in zip(self.videos, self.bank.lengths, strict=True))
-        return [f"video {name}: {words}; check dataset.stride, dataset.window and the frame rate"
-                for name, words in found if words]
 
     def names_of(self, indices):
         """Video names of sequences, for messages."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from spot import command_line, distributed
 from spot.cleaning import label_warnings, losses_of, unusable
+from spot.datasets import warn_of_durations
 from spot.errors import SpotError
 from spot.files import unwritable
 
@@ -65,11 +66,10 @@ def report_data(labeled, unlabeled, held_out, class_names):
     if fault := unusable(losses_of(labeled.videos, ends_sec, fps), "the labeled videos"):
         raise SpotError(fault)
     for sentence in label_warnings(labeled.videos, class_names, ends_sec, fps):
-        print(f"warning: {sentence}")
+        print(f"warning: {sentence}", file=sys.stderr)
     for data in filter(None, (labeled, unlabeled)):
-        if faults := data.faults():
-            print(f"warning: the features of {len(faults):,} of {len(data.videos):,} videos do not fit their duration: "
-                  f"{faults[0]}")
+        lengths = zip(data.videos, data.bank.lengths, strict=True)
+        warn_of_durations(data.videos, {video.name: int(length) for video, length in lengths}, data.grid_settings)
     shown = {class_names[index] for index in labeled.labels[labeled.labels >= 0].tolist()}
     absent = [name for name in class_names if name not in shown]
     if absent:

@@ -151,7 +151,7 @@ def test_what_training_is_warned_of_the_check_says_too(dirty, capsys):
     videos, names, source = open_data(**dirty)
     training = [one for one in videos if one.subset == "training" and one.name in source]
     report_data(SnippetDataset(training, source, GridSettings(**GRID), names, 6), None, [], names)
-    said = [line.removeprefix("warning: ") for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    said = [line.removeprefix("warning: ") for line in capsys.readouterr().err.splitlines() if "warning" in line]
     warnings = checked(dirty).warnings
     assert len(said) == 2 and all(line in warnings for line in said)
     assert said[0].startswith("4 of 10 segments of the labeled videos are lost or cut: 1 end where they start, 1 end")
@@ -184,7 +184,7 @@ def test_features_that_do_not_fit_the_duration_are_told_when_training_begins(cap
     features = {"a": np.random.default_rng(0).normal(size=(6, 16)).astype(np.float32)}
     report_data(tiny.dataset([clip], features), None, [], tiny.CLASSES)
     assert "1 of 1 videos do not fit their duration: video a: its features reach to 16.0 s of 60.0 s" \
-        in capsys.readouterr().out
+        in capsys.readouterr().err
 
 
 def test_all_problems_are_counted(dirty, tmp_path):
