@@ -4,26 +4,40 @@ python eval.py RUN [section.key=value ...]    a run folder's detections.json, by
 python eval.py --compare RUN_A RUN_B          two runs, or two detections files in their run folders
 python eval.py --ground-truth G.json --predictions P.json --subset validation --tiou 0.5:0.95:10      any detector
 python eval.py --ground-truth G.json --subset validation --compare A.json B.json                      two detectors
-Add --report DIR for pictures and report.html. No torch needed.
+Add --report DIR for pictures and report.html, --export DIR for tables and figures of a paper. No torch needed.
 """
 
 import argparse
 import itertools
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spot.annotations import read_class_ids, read_video_ids
+from spot.annotations import read_class_file, read_class_ids, read_video_ids
 from spot.command_line import Parser, command, parse, run, whole_number
 from spot.config import load_config, plain
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.evaluation import evaluate_detections, parse_thresholds, read_ground_truth, threshold_key
 from spot.files import SpotError, atomic_path, expand_home, in_folder, matching_files, write_json
+from spot.findings import (
+    ACTION_HEAD,
+    SHARES_NOTE,
+    TOP_TIMES,
+    OperatingPoint,
+    action_cells,
+    diagnosis_metrics,
+    gather,
+    recall_metrics,
+    times_are_shares,
+)
 from spot.names import pair_names
+from spot.operating_point import Thresholds, choose_thresholds, measure, middle_tiou, of_ground_truth
 from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
+from spot.provenance import git_commit
 from spot.scenes import THUMOS_VARIANTS
 from spot.text import read_lines
 
@@ -65,7 +79,12 @@ def main(argv=None):
     result = evaluate(job, arguments, videos, job.predictions)
     unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
     metrics = metrics_of(result, job.subset, unlabeled)
-    print_result(result, job, arguments, unlabeled)
+    notes = list(notes_of(result, job, arguments, unlabeled))
+    print_result(result, job, arguments, notes)
+    point = operating_point_of(job, arguments, videos, result)
+    if point is not None:
+        metrics["actions"] = point.as_metrics()
+        print_actions(point, arguments.per_class or arguments.operating_point or arguments.action_threshold is not None)
     if arguments.per_class:
         print_per_class(result)
     if arguments.recall:
@@ -73,14 +92,13 @@ def main(argv=None):
     if arguments.bootstrap:
         metrics |= print_interval(result, arguments.bootstrap)
     if arguments.diagnose:
-        print_diagnosis(result)
-    if arguments.report:
-        from spot.report import write_report  # matplotlib, only where pictures are wanted
-
-        page = write_report(arguments.report, result, title=f"{job.predictions}, subset {job.subset}",
-                            unlabeled_classes=unlabeled, classes=chosen_classes(arguments.pr_class, result.classes),
-                            timelines=sorted((job.predictions.parent / "timelines").glob("*.png")))
-        print(f"report: {page}")
+        metrics["diagnosis"] = print_diagnosis(result)
+    if arguments.report or arguments.export:
+        findings = gather(result, arguments.bootstrap or 1000, point)
+        metrics |= findings.as_metrics()
+        classes = chosen_classes(arguments.pr_class, result.classes)
+        write_pages(job, arguments, findings, notes, unlabeled, classes,
+                    facts_of(job, arguments, result, sys.argv[1:] if argv is None else argv))
     if job.output:
         write_json(job.output, metrics, indent=1)
         print(f"metrics: {job.output}")
@@ -118,8 +136,16 @@ def make_parser():
     parser.add_argument("--diagnose", action="store_true", help="print error types, sensitivity, false negatives")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"),
                         help="print the difference of two detections files, or run folders, with its paired interval")
+    parser.add_argument("--operating-point", metavar="SUBSET", help="choose the score from which on detections are "
+                        "actions on this subset, for the best F1 at the middle tIoU, and measure the list of actions "
+                        "(default: as the detections file says)")
+    parser.add_argument("--operating-predictions", metavar="FILE",
+                        help="the detections of that subset, where they are in another file")
+    parser.add_argument("--action-threshold", type=float, metavar="SCORE", help="this score instead")
     parser.add_argument("--report", metavar="DIR", help="write pictures and report.html there; with --compare "
                         "a picture of both")
+    parser.add_argument("--export", metavar="DIR", help="write every result there as CSV and as LaTeX rows, and every "
+                        "figure as PDF and SVG")
     parser.add_argument("--pr-class", action="append", metavar="NAME",
                         help="a class of the report's precision-recall picture; repeat it for more")
     parser.add_argument("--output", metavar="FILE", help="write metrics.json there")
@@ -196,8 +222,9 @@ def with_ground_truth(job, task):
 
 def evaluate_all_tasks(job, arguments):
     """Evaluate verbs, nouns and actions of EPIC-KITCHENS, as its evaluator does, and write all of their metrics."""
-    for flag in ("report", "compare", "diagnose", "recall", "per_class", "bootstrap", "pr_class"):
-        if getattr(arguments, flag):
+    for flag in ("report", "export", "compare", "diagnose", "recall", "per_class", "bootstrap", "pr_class",
+                 "operating_point", "operating_predictions", "action_threshold"):
+        if getattr(arguments, flag) not in (None, False, 0):
             flag = flag.replace("_", "-")
             raise SpotError(f"--{flag} is for one task of EPIC-KITCHENS; name it by --task verb, noun or action")
     metrics = {}
@@ -206,7 +233,7 @@ def evaluate_all_tasks(job, arguments):
         job_of_task, videos = with_ground_truth(job, task)
         result = evaluate(job_of_task, of_task, videos, job.predictions)
         print("\n" * (number > 0) + f"--- {task} ---")
-        print_result(result, job_of_task, of_task, None)
+        print_result(result, job_of_task, of_task, list(notes_of(result, job_of_task, of_task, None)))
         metrics[task] = metrics_of(result, job_of_task.subset, None)
     if job.output:
         write_json(job.output, metrics, indent=1)
@@ -268,6 +295,35 @@ def evaluate(job, arguments, videos, predictions):
     )
 
 
+def operating_point_of(job, arguments, videos, result):
+    """The `OperatingPoint` of the thresholds that the flags or the detections file name; None where nothing does."""
+    tiou, stored = middle_tiou(result.tiou_thresholds), result.predictions.action_threshold
+    if arguments.operating_predictions and not arguments.operating_point:
+        raise SpotError("--operating-predictions needs --operating-point SUBSET")
+    if arguments.action_threshold is not None and not np.isfinite(arguments.action_threshold):
+        raise SpotError(f"--action-threshold {arguments.action_threshold} is no score; give a number, such as 0.3")
+    if arguments.operating_point and arguments.action_threshold is not None:
+        raise SpotError("--operating-point chooses the score that --action-threshold gives; leave one of them out")
+    if arguments.operating_point:
+        predictions = Path(arguments.operating_predictions or job.predictions)
+        other = evaluate(replace(job, subset=arguments.operating_point), arguments, videos, predictions)
+        if not len(of_ground_truth(other.scene).scores):
+            raise SpotError(f"{predictions}: holds no detection in a video of subset {arguments.operating_point}; give "
+                            "those by --operating-predictions FILE")
+        thresholds = choose_thresholds(of_ground_truth(other.scene), tiou)
+        source = f"subset {arguments.operating_point}"
+        if arguments.operating_point.lower() == job.subset.lower():
+            source += ", the one that is measured: no threshold gives a better F1"
+    elif arguments.action_threshold is not None or stored:
+        given = stored if arguments.action_threshold is None else {
+            "threshold": arguments.action_threshold, "per_class": {}, "chosen_on": "--action-threshold"}
+        same = dict.fromkeys(result.classes, given["threshold"])
+        thresholds, source = Thresholds(given["threshold"], given["per_class"] or same), given["chosen_on"]
+    else:
+        return None
+    return OperatingPoint(*measure(result.scene, thresholds, tiou), source, tiou)
+
+
 def chosen_classes(names, classes):
     """The names of `--pr-class`, None without any; SpotError where one is no class."""
     for name in names or ():
@@ -283,6 +339,37 @@ def classes_without_labels(videos, classes, labeled_file):
     labeled = set(pair_names(read_lines(labeled_file), [video.name for video in videos]).values())
     seen = {label for video in videos if video.name in labeled for label in video.labels}
     return sorted(set(classes) - seen)
+
+
+def facts_of(job, arguments, result, argv):
+    """(name, value) pairs of the report: what was measured, and how."""
+    left_out = " and ".join(filter(None, [job.blocked, arguments.thumos_variant and "the THUMOS14 variant"]))
+    return [
+        ("ground truth", f"{job.ground_truth}, subset {job.subset}"), ("predictions", str(job.predictions)),
+        ("command", shlex.join(["python", "eval.py", *argv])), ("version", f"SPOT, commit {git_commit()}"),
+        ("protocol", result.protocol), ("ties of scores", TIE_RULES[result.protocol]),
+        ("duplicate segments", f"dropped by the rule of {result.drop_duplicates}" if result.drop_duplicates
+         else "all count"),
+        ("THUMOS14 variant", str(arguments.thumos_variant or "none")),
+        ("left-out videos", f"{result.num_left_out_videos:,}" + (f", by {left_out}" if left_out else "")),
+    ]
+
+
+def write_pages(job, arguments, findings, notes, unlabeled, classes, facts):
+    """What --report and --export ask for."""
+    from spot.export import export  # matplotlib, only where pictures are wanted
+    from spot.report import write_report
+    from spot.report_pictures import pictures_of
+
+    names = job.labeled_file and job.labeled_file.with_name("classes.txt")
+    order = read_class_file(names) if names and names.is_file() else None
+    pictures = pictures_of(findings, unlabeled or (), classes, order)
+    if arguments.report:
+        page = write_report(arguments.report, findings, pictures, f"{job.predictions}, subset {job.subset}", facts,
+                            notes, unlabeled, sorted((job.predictions.parent / "timelines").glob("*.png")))
+        print(f"report: {page}")
+    if arguments.export:
+        print(f"tables and figures: {export(arguments.export, findings, pictures)}")
 
 
 # --- what is written and printed --------------------------------------------------------------------------------------
@@ -321,7 +408,7 @@ def metrics_of(result, subset, unlabeled):
     }
 
 
-def print_result(result, job, arguments, unlabeled):
+def print_result(result, job, arguments, notes):
     """The table that everyone reads: mAP beside its baseline, and every count that belongs to it."""
     missing, class_scores = result.num_missing_features, result.predictions.class_scores
     print(f"{job.predictions}: subset {job.subset}, {result.protocol} protocol"
@@ -331,7 +418,7 @@ def print_result(result, job, arguments, unlabeled):
     print(f"videos without features: {'not recorded' if missing is None else f'{missing:,}'}")
     print("classes and scores: "
           + (f"with an EXTERNAL video classifier, {class_scores}" if class_scores else "the detector's own"))
-    for note in notes_of(result, job, arguments, unlabeled):
+    for note in notes:
         print(note)
     print()
     print_row("tIoU", [threshold_key(threshold) for threshold in result.tiou_thresholds], "average")
@@ -366,6 +453,8 @@ def notes_of(result, job, arguments, unlabeled):
     if result.drop_duplicates:
         yield (f"{result.num_duplicates_dropped:,} duplicate segments and {result.num_short_dropped:,} too short ones "
                f"dropped, by the rule of {result.drop_duplicates}")
+    if times_are_shares(result.scene):
+        yield SHARES_NOTE
     if result.num_deciding_ties:
         yield (f"{result.num_deciding_ties:,} detections have the score of others of their class, right and wrong, "
                f"{TIE_RULES[result.protocol]}")
@@ -396,14 +485,23 @@ def print_recall(result):
     """Print and return the recall measures."""
     from spot.diagnosis import average_recall, recall_at_top
 
-    curve, top = average_recall(result.scene), recall_at_top(result)
-    chosen = {number: float(curve.average[number - 1]) for number in (1, 5, 10, 50, 100)}
-    print("\nAR@AN %: " + ", ".join(f"{number}: {100 * value:.2f}" for number, value in chosen.items())
+    curve, top = average_recall(result.scene), recall_at_top(result, TOP_TIMES)
+    measures = recall_metrics(curve, top)
+    print("\nAR@AN %: " + ", ".join(f"{number}: {100 * value:.2f}" for number, value in measures["AR@AN"].items())
           + f"; area under the curve %: {100 * curve.area:.2f}")
-    for times, values in zip((1, 5), top, strict=True):
+    for times, values in zip(TOP_TIMES, top, strict=True):
         print_row(f"top-{times}x %", [f"{100 * value:.2f}" for value in values], f"{100 * values.mean():.2f}")
-    return {"AR@AN": {str(number): value for number, value in chosen.items()}, "AUC": curve.area,
-            "top_1x": top[0].tolist(), "top_5x": top[1].tolist()}
+    return measures
+
+
+def print_actions(point, each_class):
+    """How good the list of actions is; each_class: the rows of the classes, each with its own threshold, as well."""
+    print(f"\nlist of actions, % at tIoU {threshold_key(point.tiou)}; thresholds from {point.chosen_on}")
+    rows = {"all classes": point.overall, **(point.per_class if each_class else {})}
+    width = max(map(len, rows))
+    print(" " * width + "".join(f"{name:>11}" for name in ACTION_HEAD))
+    for name, quality in rows.items():
+        print(f"{name:<{width}}" + "".join(f"{cell:>11}" for cell in action_cells(quality)))
 
 
 def print_interval(result, number):
@@ -422,16 +520,19 @@ def print_interval(result, number):
 def print_diagnosis(result):
     from spot.diagnosis import diagnose
 
-    print("\n" + diagnose(result).as_text())
+    diagnosis = diagnose(result)
+    print("\n" + diagnosis.as_text())
+    return diagnosis_metrics(diagnosis)
 
 
 def compare_detectors(job, arguments, videos):
     """What --compare asks for, with the flags that go with it."""
     from spot.comparison import compare, refuse_other_videos
 
-    if arguments.pr_class or arguments.predictions:
-        flag = "--pr-class" if arguments.pr_class else "--predictions"
-        raise SpotError(f"{flag} goes with one detector, --compare with two; leave one of them out")
+    for flag in ("pr_class", "predictions", "export", "operating_point", "operating_predictions", "action_threshold"):
+        if getattr(arguments, flag) is not None:
+            raise SpotError(f"--{flag.replace('_', '-')} goes with one detector, --compare with two; leave one of them "
+                            "out")
     results = [evaluate(job, arguments, videos, path) for path in job.compared]
     for path, result in zip(job.compared, results, strict=True):
         refuse_other_videos(result, path, job.subset)
@@ -485,8 +586,7 @@ def print_both_per_class(result_a, result_b):
 
 def write_comparison(folder, found, names):
     """Write comparison.png, the curves of both, into the folder; returns its path."""
-    from spot.comparison import comparison_figure
-    from spot.plots import as_png  # matplotlib, only where pictures are wanted
+    from spot.plots import as_png, comparison_figure  # matplotlib, only where pictures are wanted
 
     path = Path(folder) / "comparison.png"
     with atomic_path(path) as temporary:

@@ -511,7 +511,7 @@ def draw_videos(folder, model, grid, source, class_names, videos, batch_size):
 
     videos: a list of (name, Times, entries of detections.json, None or the true (segments_sec, labels))
     """
-    from spot.timelines import save_video_picture  # matplotlib, only where pictures are wanted
+    from spot.model_view import save_video_picture  # matplotlib, only where pictures are wanted
 
     for name, times, entries, truth in tqdm(videos, desc="pictures", unit="video", disable=None):
         fitted = grid.fit(source.read(name))

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwrit
 from spot.limits import ARCHITECTURE, DECODING, GRID, fault, shown, sizes_fault
 from spot.meaning import differences, named, other_statistics
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
+from spot.provenance import git_commit
 
 FORMAT = "spot-1"
 PRETRAINED_SHARES = ("model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
@@ -79,15 +79,6 @@ class RunFolder:
         """All log records so far, as JSON lines and as a table: rewritten whole, so that no line comes twice."""
         write_text(self.log, "".join(json.dumps(record) + "\n" for record in records))
         write_text(self.table, pandas.json_normalize(records).to_csv(index=False))
-
-
-def git_commit():
-    """The commit of this code, with `-dirty` where files differ from it; "unknown" outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 def describe_model(model, architecture):

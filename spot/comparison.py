@@ -63,29 +63,3 @@ def refuse_other_videos(result, path, subset):
     what = "labels" if result.num_unknown_video_predictions < result.num_predictions else "videos"
     raise SpotError(f"{path}: none of its {result.num_predictions:,} detections is of the {what} of subset {subset} of "
                     "the ground truth; is it of another data set?")
-
-
-def comparison_figure(comparison, names):
-    """The mAP of both over tIoU, and the difference with its intervals below; names: of A and B, for the legend."""
-    from matplotlib.figure import Figure
-
-    tiou = comparison.results[0].tiou_thresholds
-    figure = Figure(figsize=(7.5, 6), dpi=100, layout="constrained")
-    curves, gap = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-    for letter, name, result, color, style in zip("AB", names, comparison.results, ("#0072B2", "#D55E00"),
-                                                  ("o-", "s--"), strict=True):
-        name = str(name) if len(str(name)) <= 60 else "..." + str(name)[-57:]
-        curves.plot(tiou, 100 * result.mAP, style, color=color,
-                    label=f"{letter} = {name}, average {100 * result.average_mAP:.2f}")
-    curves.set(ylabel="mAP %", title="mAP by tIoU", ylim=(0, None))
-    curves.legend(frameon=False, fontsize=9)
-    low, high = 100 * comparison.at_tiou_interval.T
-    middle = 100 * comparison.at_tiou
-    gap.errorbar(tiou, middle, (np.maximum(middle - low, 0), np.maximum(high - middle, 0)), fmt="ko", capsize=4)
-    gap.axhline(0, color="#999999", linewidth=1)
-    gap.set(xlabel="tIoU", ylabel="B - A, points", title=f"Difference, 95 % interval; on average {comparison.verdict}")
-    gap.set_xticks(tiou, [threshold_key(value) for value in tiou])
-    for axis in (curves, gap):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#dddddd", linewidth=0.6)
-    return figure

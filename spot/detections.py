@@ -33,6 +33,8 @@ class Predictions:
     num_dropped: entries that `lenient` dropped; num_swapped: segments whose ends `swap_reversed` swapped
     numbered: None: the label names are names; label_id or thumos14: they are numbers (`detection_formats.with_names`)
     partial: the detector was stopped, so videos are missing that it would have gone through
+    action_threshold: {"threshold", "per_class", "chosen_on"} where the file tells from which score on detections are
+    actions, else None
     """
 
     video_ids: list
@@ -47,6 +49,7 @@ class Predictions:
     partial: bool = False
     num_swapped: int = 0
     numbered: str | None = None
+    action_threshold: dict | None = None
 
 
 def read_json_predictions(source, lenient=False, task=None, swap_reversed=False):
@@ -65,6 +68,15 @@ def read_json_predictions(source, lenient=False, task=None, swap_reversed=False)
         facts = _gather_file(source, columns) if is_path else _gather_dict(source, columns)
         columns.make_block()
     return columns.predictions(facts)
+
+
+def _action_threshold(value):
+    """The action threshold as `spot_inference.py` writes it; None for anything else that stands there."""
+    if not (isinstance(value, dict) and {"threshold", "per_class", "chosen_on"} <= value.keys()):
+        return None
+    thresholds = [value["threshold"], *(value["per_class"].values() if isinstance(value["per_class"], dict) else [""])]
+    is_sound = all(_is_finite_number(one) for one in thresholds if one is not None)
+    return value if is_sound and isinstance(value["chosen_on"], str) else None
 
 
 def _gather_dict(data, columns):
@@ -218,7 +230,8 @@ class Columns:
             label=arrays["label"], segments_sec=arrays["segments_sec"].reshape(-1, 2), scores=arrays["scores"],
             class_scores=None if class_scores in ("", "none") else class_scores,
             missing_features=missing if isinstance(missing, list) else None, num_dropped=self.num_dropped,
-            partial=facts.get("partial", False) is not False, num_swapped=self.num_swapped, numbered=numbered)
+            partial=facts.get("partial", False) is not False, num_swapped=self.num_swapped, numbered=numbered,
+            action_threshold=_action_threshold(facts.get("action_threshold")))
 
 
 def _columns(entries):

@@ -116,6 +116,11 @@ def actions_in(scene):
     return _only(scene, kept)
 
 
+def of_ground_truth(scene):
+    """The scene without detections in videos outside its ground truth, such as those of another subset in one file."""
+    return _only(scene, scene.video < scene.num_videos)
+
+
 def _only(scene, kept):
     """The scene with only the detections `kept`, indices or a mask."""
     return replace(scene, **{name: getattr(scene, name)[kept]

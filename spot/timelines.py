@@ -1,87 +1,113 @@
-"""Pictures of single videos: timelines of detections, and what the model sees in a video. No torch.
+"""Pictures of single videos: timelines of segments and detections. No torch.
 
-Color tells the class; hatching doubles the number of classes that can be told apart.
+Color tells the class, the same one in every picture of a run. A video shows the colors of the classes that are
+annotated in it, all others are gray.
 """
 
+import colorsys
+from dataclasses import dataclass
+
 import numpy as np
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from spot.files import atomic_path
-from spot.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY, YELLOW, as_png, tidy
+from spot.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY, WIDTH, YELLOW, shortened
 
 CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
-CLASS_STYLES = [(color, hatch) for hatch in (None, "/////") for color in CLASS_COLORS]
-MINED_COLORS = {"easy foreground": GREEN, "hard foreground": RED, "hard background": ORANGE, "easy background": BLUE}
-OTHER_STYLE = (GRAY, None)
-MAX_LANES = 8  # of detections that overlap in time
+MAX_LANES = {"truth": 6, "right": 4, "wrong": 4, "detected": 6, "other classes": 2}
 MAX_SHOWN = 200  # more bars than that do not tell more
 VIDEOS_PER_PICTURE = 10
+LEGEND_CHARACTERS = 80  # that fit above a video, in capitals
+GOLDEN = 0.618034  # share of the circle of hues from one class to the next: neighbors are far apart, none repeats
 
 
-# --- timelines --------------------------------------------------------------------------------------------------------
+def class_colors(names):
+    """{name: color} by the place of the name: seven that color-blind readers can tell apart, then ever new hues."""
+    colors = {}
+    for index, name in enumerate(names):
+        if index < len(CLASS_COLORS):
+            colors[name] = CLASS_COLORS[index]
+        else:
+            lightness = (0.33, 0.62, 0.46)[index % 3]
+            colors[name] = colorsys.hls_to_rgb(index * GOLDEN % 1, lightness, 0.65)
+    return colors
 
 
-def draw_timeline(axis, segments_sec, labels, scores, duration_sec=None, ground_truth=None, title="", styles=None):
-    """One video on a time axis: its detections, and above them the ground truth where there is one.
+@dataclass(frozen=True)
+class Strip:
+    """Bars of one kind on a time axis: N segments with their colors, opacities in 0..1, and whether each is missed.
 
-    segments_sec: (P, 2); labels: P names; scores: (P,); ground_truth: None or (segments_sec (N, 2), N names)
-    styles: {name: (color, hatch)}, None: chosen for this video
-    Color tells the class, opacity the score relative to the best of the video. Detections take the highest lane that is
-    free at their time, the best first; those that find none of `MAX_LANES` free are left out, and the title says so.
+    lanes: (N,) from the top, None for those that found none free
+    """
+
+    name: str
+    segments_sec: np.ndarray
+    colors: list
+    opacities: np.ndarray
+    missed: np.ndarray
+    lanes: list
+
+    @property
+    def height(self):
+        """Lanes that are taken."""
+        return 1 + max((lane for lane in self.lanes if lane is not None), default=-1)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One video, ready to be drawn: its strips from top to bottom, how long it is, a title, {class: color} to name."""
+
+    strips: list
+    end_sec: float
+    title: str
+    named: dict
+
+    @property
+    def height(self):
+        """Lanes of all strips."""
+        return sum(strip.height for strip in self.strips)
+
+
+def plan_timeline(segments_sec, labels, scores, colors, duration_sec=None, ground_truth=None, right=None, found=None,
+                  title=""):
+    """The `Timeline` of one video.
+
+    segments_sec: (P, 2); labels: P names; scores: (P,); colors: {name: color} of all classes
+    ground_truth: None or (segments_sec (N, 2), N names)
+    right: (P,) bool, whether each detection is right, and found: (N,) bool, whether each segment is taken by one; None
+        where nobody matched them
+    Opacity is the score relative to the best of the video. The best detections take their lane first; those that find
+    none free, or come after the first MAX_SHOWN, are left out, and the title says so.
     """
     segments_sec, scores = np.asarray(segments_sec, float).reshape(-1, 2), np.asarray(scores, float)
+    true_sec, true_labels = ground_truth or (np.zeros((0, 2)), ())
+    true_sec = np.asarray(true_sec, float).reshape(-1, 2)
+    named = list(dict.fromkeys(true_labels)) or list(dict.fromkeys(labels))
     order = np.argsort(-scores, kind="stable")[:MAX_SHOWN]
-    lanes = pack_lanes(segments_sec[order], MAX_LANES)
-    true_segments, true_labels = ground_truth or (np.zeros((0, 2)), ())
-    true_segments = np.asarray(true_segments, float).reshape(-1, 2)
-    true_lanes = pack_lanes(true_segments, None)
-    num_true_lanes = max(true_lanes, default=-1) + 1
-    shown = [(index, lane) for index, lane in zip(order, lanes, strict=True) if lane is not None]
-    present = list(dict.fromkeys([*true_labels, *(labels[index] for index, _ in shown)]))
-    styles = styles or class_styles(present)
+    mine = np.array([label in named for label in labels], bool)
+    low, high = min(scores.min(initial=0), 0), max(scores.max(initial=0), 0)
+    opacities = 0.25 + 0.75 * (scores - low) / max(high - low, 1e-12)
 
-    right_end = max([*segments_sec[[index for index, _ in shown], 1], *true_segments[:, 1], duration_sec or 0]) or 1
-    for (start, end), label, lane in zip(true_segments, true_labels, true_lanes, strict=True):
-        width = max(end - start, 0.004 * right_end)  # real files hold segments of no length, which should be seen too
-        draw_bar(axis, start, width, lane - num_true_lanes - 0.3, styles[label])
-        axis.broken_barh([(start, width)], (lane - num_true_lanes - 0.3, 0.8), facecolor="none", edgecolor="black",
-                         linewidth=0.8)
-    lowest, highest = min(scores.min(initial=0), 0), max(scores.max(initial=0), 0)
-    for index, lane in shown:
-        start, end = segments_sec[index]
-        opacity = 0.12 + 0.88 * (scores[index] - lowest) / max(highest - lowest, 1e-12)
-        draw_bar(axis, start, end - start, lane + 0.1, styles[labels[index]], opacity)
-
-    num_lanes = max((lane for _, lane in shown), default=0) + 1
-    axis.set_xlim(min(0, true_segments.min(initial=0)), right_end)
-    axis.set_ylim(num_lanes, -num_true_lanes - 0.4)
-    axis.set_yticks([-num_true_lanes / 2, num_lanes / 2] if num_true_lanes else [num_lanes / 2],
-                    ["truth", "detected"] if num_true_lanes else ["detected"])
-    axis.tick_params(axis="y", length=0)
-    axis.axhline(-0.1, color="black", linewidth=0.6)
-    left_out = f", {len(shown):,} shown" if len(shown) < len(scores) else ""
-    axis.set_title(f"{title}   {len(scores):,} detections{left_out}, best score {highest:.3g}",
-                   fontsize=9, loc="left", pad=3)
-    draw_class_legend(axis, present, styles)
+    kinds = {"detected": mine} if right is None else {"right": right, "wrong": mine & ~np.asarray(right, bool)}
+    strips = [make_strip("truth", true_sec, [colors.get(name, GRAY) for name in true_labels], np.ones(len(true_sec)),
+                         np.zeros(len(true_sec), bool) if found is None else ~np.asarray(found, bool))]
+    for name, members in {**kinds, "other classes": ~mine}.items():
+        chosen = order[np.asarray(members, bool)[order]]
+        strips.append(make_strip(name, segments_sec[chosen], [colors.get(labels[index], GRAY) if mine[index] else GRAY
+                                                              for index in chosen],
+                                 opacities[chosen], np.zeros(len(chosen), bool)))
+    shown = sum(lane is not None for strip in strips[1:] for lane in strip.lanes)
+    end_sec = max([*segments_sec[order, 1], *true_sec[:, 1], duration_sec or 0]) or 1
+    left_out = f", {shown:,} of them drawn" if shown < len(scores) else ""
+    return Timeline([strip for strip in strips if strip.height], end_sec,
+                    f"{title}   {len(scores):,} detections{left_out}", {name: colors.get(name, GRAY) for name in named})
 
 
-def draw_bar(axis, start, width, top, style, opacity=1.0):
-    """One segment, from `start` for `width` seconds, with its upper edge at `top`; style: (color, hatch)."""
-    color, hatch = style
-    axis.broken_barh([(start, width)], (top, 0.8), facecolor=color, hatch=hatch, edgecolor="white", linewidth=0,
-                     alpha=opacity)
-
-
-def draw_class_legend(axis, names, styles):
-    """The classes of one video, to the right of it; in more columns where they would reach into the next video."""
-    named = [name for name in names if styles[name] != OTHER_STYLE]
-    handles = [Patch(facecolor=styles[name][0], hatch=styles[name][1], edgecolor="white", linewidth=0, label=name)
-               for name in named]
-    if len(named) < len(names):
-        handles.append(Patch(color=GRAY, label=f"{len(names) - len(named)} other classes"))
-    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, frameon=False,
-                handlelength=1.5, borderaxespad=0, labelspacing=0.25, ncols=max(1, -(-len(handles) // 7)))
+def make_strip(name, segments_sec, colors, opacities, missed):
+    """A `Strip` whose bars have their lanes."""
+    return Strip(name, segments_sec, colors, opacities, missed, pack_lanes(segments_sec, MAX_LANES[name]))
 
 
 def pack_lanes(segments_sec, most):
@@ -100,141 +126,103 @@ def pack_lanes(segments_sec, most):
     return places
 
 
-def class_styles(names):
-    """{name: (color, hatch)} in the order of the names; gray for those beyond the styles that can be told apart."""
-    return {name: CLASS_STYLES[index] if index < len(CLASS_STYLES) else OTHER_STYLE for index, name in enumerate(names)}
+def draw_timeline(axis, timeline):
+    """One `Timeline` on an axis."""
+    top, ticks = 0.0, {}
+    for strip in timeline.strips:
+        draw_strip(axis, strip, top, 0.004 * timeline.end_sec)
+        ticks[strip.name] = top + strip.height / 2
+        top += strip.height
+        axis.axhline(top, color="black" if strip.name == "truth" else "#dddddd", linewidth=0.6)
+    first = min([0, *(strip.segments_sec[:, 0].min() for strip in timeline.strips)])
+    axis.set_xlim(first, timeline.end_sec)
+    axis.set_ylim(max(top, 1), 0)
+    axis.set_yticks(list(ticks.values()), list(ticks), fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.tick_params(axis="y", length=0)
+    draw_class_legend(axis, timeline.named)
+    axis.set_title(timeline.title, fontsize=9, loc="left", pad=17 if timeline.named else 4)
 
 
-def timeline_figure(videos):
-    """Timelines below each other; videos: keyword arguments of `draw_timeline`, one dict each."""
-    figure = Figure(figsize=(8.5, 1.45 * len(videos)))
-    axes = figure.subplots(len(videos), squeeze=False, gridspec_kw={"hspace": 0.7})[:, 0]
-    for axis, video in zip(axes, videos, strict=True):
-        draw_timeline(axis, **video)
-    axes[-1].set_xlabel("seconds")
+def draw_strip(axis, strip, top, least_sec):
+    """The bars of a `Strip` below `top`. None is narrower than `least_sec`: real files hold segments of no length."""
+    shown = [index for index, lane in enumerate(strip.lanes) if lane is not None]
+    starts, ends = strip.segments_sec[shown].T
+    ends, tops = np.maximum(ends, starts + least_sec), top + 0.1 + np.array([strip.lanes[index] for index in shown])
+    corners = np.stack([starts, tops, starts, tops + 0.8, ends, tops + 0.8, ends, tops], axis=1).reshape(-1, 4, 2)
+    missed, colors = strip.missed[shown], [strip.colors[index] for index in shown]
+    faces = ["white" if is_missed else to_rgba(color, opacity) for is_missed, color, opacity in
+             zip(missed, colors, strip.opacities[shown], strict=True)]
+    framed = strip.name in ("truth", "right")
+    axis.add_collection(PolyCollection(
+        corners, facecolors=faces, linewidths=np.where(missed, 1.2, 0.7) if framed else 0,
+        edgecolors=[color if is_missed else "black" for color, is_missed in zip(colors, missed, strict=True)]
+        if framed else "none", linestyles=[(0, (2, 1)) if is_missed else "-" for is_missed in missed]), autolim=False)
+
+
+def draw_class_legend(axis, named):
+    """The classes of one video in a line above it: as many as fit, and how many more there are."""
+    handles, length = [], 0
+    for name, color in named.items():
+        text = shortened(name, 30)
+        length += len(text) + 6
+        if handles and length + len("and 100 more") > LEGEND_CHARACTERS:
+            handles.append(Patch(color="none", label=f"and {len(named) - len(handles)} more"))
+            break
+        handles.append(Patch(color=color, label=text))
+    if handles:
+        axis.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.005, 0.97), fontsize=8, frameon=False,
+                    handlelength=1.2, handleheight=0.8, columnspacing=1.2, borderaxespad=0.2, ncols=len(handles))
+
+
+def timeline_figure(timelines, unit="seconds"):
+    """`Timeline`s below each other; unit: of their times."""
+    lane, between, margin = 0.13, 0.68, 0.45  # inches
+    heights = [max(timeline.height, 1) * lane for timeline in timelines]
+    total = sum(heights) + between * len(heights) + margin
+    figure = Figure(figsize=(WIDTH, total), dpi=100)
+    y = total
+    for timeline, height in zip(timelines, heights, strict=True):
+        y -= between + height
+        axis = figure.add_axes((0.95 / WIDTH, y / total, 1 - 1.1 / WIDTH, height / total))
+        draw_timeline(axis, timeline)
+    figure.axes[-1].set_xlabel(unit, fontsize=8)
     return figure
 
 
-def save_timeline(path, **video):
-    """One video's timeline as a PNG; keywords of `draw_timeline`."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(as_png(timeline_figure([video])))
+def timelines_of(result, scores, videos, colors, row):
+    """The `Timeline`s of some ground-truth videos of an evaluation.
+
+    scores: (V,) AP of each video; videos: indices; colors: {name: color}; row: index of the tIoU that tells right
+    """
+    scene, planned = result.scene, []
+    taken = np.zeros(len(scene.gt_sec), bool)
+    taken[result.matches[row][result.matches[row] >= 0]] = True
+    for video in videos:
+        of_video, truth = np.flatnonzero(scene.video == video), np.flatnonzero(scene.gt_video == video)
+        right, found = result.matches[row, of_video] >= 0, taken[truth]
+        duration = scene.durations_sec[video]
+        planned.append(plan_timeline(
+            scene.segments_sec[of_video], [scene.classes[label] for label in scene.label[of_video]],
+            scene.scores[of_video], colors, None if np.isnan(duration) else duration,
+            (scene.gt_sec[truth], [scene.classes[label] for label in scene.gt_class[truth]]), right, found,
+            f"{shortened(scene.videos[video], 40)}   AP {100 * scores[video]:.1f} %, {found.sum():,} of "
+            f"{len(truth):,} segments found"))
+    return planned
 
 
-def timeline_of(result, video, score):
-    """Keyword arguments of `draw_timeline` for one ground-truth video (index) of an evaluation."""
-    scene = result.scene
-    of_video = np.flatnonzero(scene.video == video)
-    truth = scene.gt_video == video
-    duration = scene.durations_sec[video]
-    return {
-        "segments_sec": scene.segments_sec[of_video], "scores": scene.scores[of_video],
-        "labels": [scene.classes[label] for label in scene.label[of_video]],
-        "duration_sec": None if np.isnan(duration) else duration,
-        "ground_truth": (scene.gt_sec[truth], [scene.classes[label] for label in scene.gt_class[truth]]),
-        "title": f"{scene.videos[video]}   AP {100 * score:.1f} %",
-        # Few classes keep one style in all videos; of many, each video shows its own.
-        "styles": class_styles(scene.classes) if len(scene.classes) <= len(CLASS_STYLES) else None,
-    }
+def groups_of_videos(scores, most=VIDEOS_PER_PICTURE):
+    """{name: video indices} of the videos to show, each in descending score and in one group only.
 
-
-def best_median_worst(scores, count=VIDEOS_PER_PICTURE):
-    """{"best" | "median" | "worst": video indices}, each in descending score; videos without a score are left out."""
+    All of them where one picture holds them; else two or three of "best", "median" and "worst". Videos without a score
+    are left out.
+    """
     order = np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()]
-    middle = max(0, (len(order) - count) // 2)
-    return {"best": order[:count], "median": order[middle:middle + count], "worst": order[-count:]}
-
-
-# --- one video as the model sees it -----------------------------------------------------------------------------------
-
-MAX_CLASS_LINES = len(CLASS_COLORS)
-LEAST_SHOWN = 0.2
-MASK_PIXELS = 700  # rows and columns of a mask picture; a longer video is sampled
-
-
-def save_video_picture(path, class_names, edges_sec, first_snippets, probabilities, masks, mined, **video):
-    """A PNG of one video on one time axis: detections, class probabilities, mined snippets, and mask rows.
-
-    class_names: K names; edges_sec: (T' + 1,) where its snippets begin and end
-    first_snippets: (W,) of its windows; probabilities: (W, K+1, T), background last; masks: (W, T, T) in 0..1
-    mined: {kind: (W, T) bool}, the easy and hard snippets of boundary refinement
-    video: title, segments_sec, labels, scores, perhaps ground_truth, as `draw_timeline` takes them; scores far below
-    the best are left out
-    """
-    scores = np.asarray(video["scores"], float)
-    kept = np.flatnonzero(scores >= LEAST_SHOWN * scores.max(initial=0))
-    video = {**video, "title": f"{video['title']}   scores over {LEAST_SHOWN:.0%} of the best:",
-             "segments_sec": np.asarray(video["segments_sec"], float).reshape(-1, 2)[kept],
-             "labels": [video["labels"][index] for index in kept], "scores": scores[kept]}
-    window, place = middle_windows(len(edges_sec) - 1, np.asarray(first_snippets), masks.shape[-1])
-    probabilities = probabilities[window, :, place].T  # (W, K+1, T) -> (K+1, T')
-    best = probabilities[:-1].max(axis=1)
-    drawn = [class_names[index] for index in np.argsort(-best, kind="stable")[:MAX_CLASS_LINES]]
-    _, true_labels = video.get("ground_truth") or ((), ())
-    names = list(dict.fromkeys([*drawn, *video["labels"], *true_labels]))
-    styles = class_styles(names)
-
-    figure = Figure(figsize=(9, 9), dpi=100)
-    axes = figure.subplots(4, gridspec_kw={"hspace": 0.28, "height_ratios": (2, 2, 1, 5)})
-    timeline, classes, snippets, picture = axes
-    draw_timeline(timeline, duration_sec=edges_sec[-1], styles=styles, **video)
-    draw_probabilities(classes, edges_sec, probabilities, [(name, class_names.index(name)) for name in drawn], styles)
-    draw_mined(snippets, edges_sec, {kind: member[window, place] for kind, member in mined.items()})
-    draw_masks(picture, edges_sec, np.asarray(first_snippets), masks)
-    for axis in axes:
-        axis.set_xlim(0, edges_sec[-1])
-    picture.set_xlabel("seconds")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(as_png(figure))
-
-
-def middle_windows(length, first_snippets, num_snippets):
-    """For each of T' snippets, the window in whose middle it lies most, (T',), and its place there, (T',)."""
-    snippet = np.arange(length)
-    middles = first_snippets + (num_snippets - 1) / 2
-    window = np.abs(snippet[:, None] - middles).argmin(axis=1)
-    return window, snippet - first_snippets[window]
-
-
-def draw_probabilities(axis, edges_sec, probabilities, drawn, styles):
-    """Lines of class probabilities (K+1, T') over time; drawn: (name, index) pairs; the foreground as a gray area."""
-    axis.stairs(1 - probabilities[-1], edges_sec, fill=True, color="#dddddd", label="any action (1 - background)")
-    for name, index in drawn:
-        axis.stairs(probabilities[index], edges_sec, baseline=None, color=styles[name][0], linewidth=1.4, label=name)
-    axis.set(ylim=(0, 1.03), ylabel="class probability")
-    tidy(axis)
-    axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.05), fontsize=8, frameon=False, handlelength=1.5,
-                borderaxespad=0, labelspacing=0.25)
-
-
-def draw_mined(axis, edges_sec, mined):
-    """A row of marks per kind of snippet that boundary refinement contrasts; mined: {kind: (T',) bool}."""
-    for row, (kind, member) in enumerate(mined.items()):
-        ranges = [(edges_sec[i], edges_sec[i + 1] - edges_sec[i]) for i in np.flatnonzero(member)]
-        axis.broken_barh(ranges, (row - 0.4, 0.8), color=MINED_COLORS[kind], linewidth=0)
-    axis.set(ylim=(len(mined) - 0.5, -0.5), yticks=range(len(mined)), yticklabels=list(mined))
-    axis.tick_params(axis="y", labelsize=8, length=0)
-    tidy(axis)
-
-
-def draw_masks(axis, edges_sec, first_snippets, masks):
-    """Mask rows of a whole video as a picture: row = the snippet that looks, column = what it takes for its instance.
-
-    masks: (W, T, T). A row shows its middle window; what lies outside of that window stays gray.
-    """
-    length, num_snippets = len(edges_sec) - 1, masks.shape[-1]
-    window, _ = middle_windows(length, first_snippets, num_snippets)
-    # Pixels are even in time, snippets need not be: the first and the last reach to the ends of the video.
-    times_sec = (np.arange(min(length, MASK_PIXELS)) + 0.5) / min(length, MASK_PIXELS) * edges_sec[-1]
-    snippet = np.clip(np.searchsorted(edges_sec, times_sec, side="right") - 1, 0, length - 1)
-    first = first_snippets[window[snippet]][:, None]
-    column = snippet[None] - first
-    inside = (column >= 0) & (column < num_snippets)
-    pixels = masks[window[snippet][:, None], snippet[:, None] - first, column.clip(0, num_snippets - 1)]
-    axis.set_facecolor("#eeeeee")
-    image = axis.imshow(np.ma.array(pixels, mask=~inside), cmap="viridis", vmin=0, vmax=1, aspect="auto",
-                        interpolation="nearest", extent=(0, edges_sec[-1], edges_sec[-1], 0))
-    axis.set_ylabel("mask row: seen from second")
-    bar = axis.inset_axes((1.02, 0, 0.02, 1))
-    axis.figure.colorbar(image, cax=bar, label="same instance"
-                         + ("" if inside.all() else " (gray: not in the window)"))
+    if len(order) <= most:
+        return {"all": order} if len(order) else {}
+    if len(order) <= 2 * most:
+        return dict(zip(("best", "worst"), np.array_split(order, 2), strict=True))
+    middle = (len(order) - most) // 2
+    if len(order) < 3 * most:
+        return dict(zip(("best", "median", "worst"), np.array_split(order, 3), strict=True))
+    return {"best": order[:most], "median": order[middle:middle + most], "worst": order[-most:]}

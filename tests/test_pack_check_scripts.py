@@ -17,7 +17,7 @@ import spot_train
 from spot.config import data_values, grid_values, load_config
 from spot.datasets import GridSettings, SnippetDataset, open_data, with_features
 from spot.files import SpotError, read_json
-from spot.timelines import middle_windows
+from spot.model_view import middle_windows
 
 # The tiny data set and its finished run, as fixtures of this file too.
 data, run_folder = test_scripts.data, test_scripts.run_folder

@@ -1,0 +1,172 @@
+"""Everything that the report, the exported tables and metrics.json tell of one evaluation. Numpy only, no pictures."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from spot.diagnosis import (
+    BINS,
+    TOP_SPLITS,
+    AverageRecall,
+    Diagnosis,
+    average_recall,
+    diagnose,
+    found_segments,
+    recall_at_top,
+    segment_properties,
+    split_of,
+    video_scores,
+)
+from spot.evaluation import Evaluation, threshold_key
+from spot.intervals import half_samples, interval_from_halves
+from spot.operating_point import SEGMENTAL_TIOU, ListQuality
+
+TOP_TIMES = (1, 5)
+RECALL_AT = (1, 5, 10, 50, 100)
+
+
+ACTION_HEAD = ("score from", "segments", "actions", "precision", "recall", "F1",
+               *(f"F1@{100 * tiou:.0f}" for tiou in SEGMENTAL_TIOU))
+
+
+def action_cells(quality):
+    """The texts of one `ListQuality` under ACTION_HEAD, measures in %."""
+    return ["none" if quality.threshold is None else f"{quality.threshold:.3g}", f"{quality.num_segments:,}",
+            f"{quality.num_actions:,}", "-" if quality.precision is None else f"{100 * quality.precision:.1f}",
+            *(f"{100 * value:.1f}" for value in (quality.recall, quality.f1, *quality.segmental_f1))]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How good the lists of actions are: of all classes together, and {class: its own}.
+
+    chosen_on: words that tell on which videos the thresholds were chosen; tiou: at which an action is right
+    """
+
+    overall: ListQuality
+    per_class: dict
+    chosen_on: str
+    tiou: float
+
+    def as_metrics(self):
+        """As `metrics.json` holds it."""
+        return {"chosen_on": self.chosen_on, "tiou": self.tiou, "overall": self.overall.as_dict(),
+                "per_class": {name: quality.as_dict() for name, quality in self.per_class.items()}}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Measures of one evaluation beside its mAP; K classes, R tIoU thresholds.
+
+    interval: 95 % bounds (low, high) of average mAP, see `spot.intervals`; at_tiou: (R, 2) the same of mAP at each
+        tIoU; of_class: (K, 2) of the average AP of each class; number: of random halves of the videos
+    top_recall: (2, R) recall at top-1x and top-5x; video_scores: (V,) AP of each video
+    split_counts: (10,) detections in each split of the diagnosis' profile
+    missed_bounds: {characteristic: (buckets, 2)} 95 % interval of the share of missed segments, over the videos
+    operating_point: None where there is no threshold
+    """
+
+    result: Evaluation
+    diagnosis: Diagnosis
+    recall: AverageRecall
+    top_recall: np.ndarray
+    interval: tuple
+    at_tiou: np.ndarray
+    of_class: np.ndarray
+    number: int
+    video_scores: np.ndarray
+    split_counts: np.ndarray
+    missed_bounds: dict
+    operating_point: OperatingPoint | None = None
+
+    def as_metrics(self):
+        """{key: value} for `metrics.json`; every measure is in 0..1."""
+        actions = {} if self.operating_point is None else {"actions": self.operating_point.as_metrics()}
+        return {"average_mAP_interval": list(self.interval),
+                "mAP_interval": dict(zip(tiou_keys(self.result), self.at_tiou.tolist(), strict=True)),
+                "recall": recall_metrics(self.recall, self.top_recall),
+                "diagnosis": diagnosis_metrics(self.diagnosis), **actions}
+
+
+def gather(result, number=1000, operating_point=None):
+    """The `Findings` of an `Evaluation`; number: of random halves of the videos, and of resamples of them."""
+    diagnosis, samples = diagnose(result), np.stack(list(half_samples(result, number)))  # samples: (number, R, K)
+    with warnings.catch_warnings():  # a half may hold no segment at all
+        warnings.simplefilter("ignore", RuntimeWarning)
+        at_tiou, of_class = np.nanmean(samples, axis=2), samples.mean(axis=1)
+
+    def bounds(halves, value):
+        return interval_from_halves(halves, value, result.num_videos)
+
+    return Findings(
+        result=result, diagnosis=diagnosis, recall=average_recall(result.scene),
+        top_recall=recall_at_top(result, TOP_TIMES), interval=bounds(at_tiou.mean(axis=1), result.average_mAP),
+        at_tiou=np.array([bounds(*pair) for pair in zip(at_tiou.T, result.mAP, strict=True)]),
+        of_class=np.array([bounds(*pair) for pair in zip(of_class.T, result.ap.mean(axis=1), strict=True)]),
+        number=number, video_scores=video_scores(result), split_counts=split_counts(result),
+        missed_bounds=missed_bounds(result, BINS[diagnosis.bins], number), operating_point=operating_point)
+
+
+def split_counts(result):
+    """(10,) the detections among the best G of each class, the next G, ... as the error profile counts them."""
+    return np.bincount(split_of(result.scene), minlength=TOP_SPLITS)[:TOP_SPLITS]
+
+
+def missed_bounds(result, bins, resamples, seed=0):
+    """{characteristic: (buckets, 2)} 95 % interval of the share of missed segments over resampled videos; NaN if empty.
+
+    bins: {characteristic: upper edges}, a value of `diagnosis.BINS`
+    """
+    scene = result.scene
+    missed = 1 - found_segments(result).mean(axis=0)  # (N,) share of the tIoU thresholds at which it is missed
+    drawn = np.random.default_rng(seed).multinomial(scene.num_videos, np.full(scene.num_videos, 1 / scene.num_videos),
+                                                    size=resamples)
+    bounds = {}
+    for name, values in segment_properties(scene).items():
+        num_buckets = len(bins[name]) + 1
+        place = scene.gt_video * num_buckets + np.searchsorted(bins[name], values, "left")
+        size = scene.num_videos * num_buckets
+        counts, sums = (np.bincount(place, weights=weights, minlength=size).reshape(-1, num_buckets)
+                        for weights in (None, missed))
+        with np.errstate(invalid="ignore"):  # a resample may hold no segment of a bucket
+            shares = (drawn @ sums) / (drawn @ counts)
+        bounds[name] = np.array([np.nanquantile(column, [0.025, 0.975]) if np.isfinite(column).any() else [np.nan] * 2
+                                 for column in shares.T])
+    return bounds
+
+
+def recall_metrics(curve, top):
+    """Recall for `metrics.json`; curve: `AverageRecall`; top: (2, R) recall at top-1x and top-5x."""
+    return {"AR@AN": {str(number): float(curve.average[number - 1]) for number in RECALL_AT}, "AUC": curve.area,
+            **{f"top_{times}x": values.tolist() for times, values in zip(TOP_TIMES, top, strict=True)}}
+
+
+def times_are_shares(scene):
+    """Do all segments of the ground truth lie in 0..1, as times do that are shares of the video instead of seconds?"""
+    return bool(scene.gt_sec.min() >= 0 and scene.gt_sec.max() <= 1)
+
+
+SHARES_NOTE = ("all times of the ground truth lie in 0..1, so they look like shares of the video, not seconds: mAP is "
+               "the same, but the lengths of the diagnosis mean nothing then")
+
+
+def tiou_keys(result):
+    """The names of the tIoU thresholds."""
+    return [threshold_key(threshold) for threshold in result.tiou_thresholds]
+
+
+def diagnosis_metrics(diagnosis):
+    """Error types, gains and sensitivity for `metrics.json`; what an empty bucket lacks is null."""
+    return {
+        "profile": diagnosis.profile.tolist(), "removal_gains": diagnosis.removal_gains,
+        "average_mAP_N": diagnosis.mAP_N, "bins": diagnosis.bins,
+        "sensitivity": {name: [
+            {"bucket": bucket, "segments": int(count), "average_mAP_N": _number(score), "missed": _number(missed)}
+            for bucket, count, score, missed in
+            zip(found.buckets, found.counts, found.mAP_N, found.missed, strict=True)]
+            for name, found in diagnosis.characteristics.items()}}
+
+
+def _number(value):
+    return None if np.isnan(value) else float(value)
