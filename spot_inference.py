@@ -21,7 +21,6 @@ import gc
 import itertools
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 from spot import command_line
@@ -48,7 +47,7 @@ import numpy as np
 from tqdm import tqdm
 
 from spot import distributed
-from spot.annotations import check_video_id, match_name, read_class_file, read_video_info
+from spot.annotations import check_video_id, read_class_file
 from spot.boundary import mine_snippets
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
@@ -82,7 +81,8 @@ from spot.losses import class_probabilities, foreground
 from spot.meaning import differences, named, named_decoding
 from spot.operating_point import actions_of
 from spot.proposals import OtherSettings, detect, run_windows, stack_windows, to_results
-from spot.segments import window_starts
+from spot.recordings import Times, far_from_training, own_facts, own_times
+from spot.segments import duration_mismatch, features_end_sec, window_starts
 
 
 def main(argv=None):
@@ -253,15 +253,6 @@ class NotedLengths:
         return features
 
 
-@dataclass(frozen=True)
-class Times:
-    """What places the snippets of one video in time, as `detect` takes it; None = not known."""
-
-    duration_sec: float | None
-    feature_duration_sec: float | None
-    fps: float | None
-
-
 def detect_all(model, config, class_names, source, names, times, **changes):
     """Detect in the videos `names`, a batch at a time; yields (name, entries of detections.json).
 
@@ -280,15 +271,21 @@ def detect_all(model, config, class_names, source, names, times, **changes):
                                   "model sizes": {name: tuple(x.shape) for name, x in model.state_dict().items()}})
     distributed.copy_from_first(model)
 
+    grid, odd = GridSettings(**{**grid_values(config), **changes}), {}
+
     def detect_batch(start):
         batch, known = names[start : start + size], times[start : start + size]
         scores = [external_scores(external, name, class_names, top) for name in batch] if external else None
+        features = [source.read(name) for name in batch]
+        facts = [oddities(*one, grid, model.settings.get("feature_statistics"))
+                 for one in zip(features, known, strict=True)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OtherSettings)  # `compared_with_training` has said it
-            found = detect(model, [source.read(name) for name in batch], [one.duration_sec for one in known],
+            found = detect(model, features, [one.duration_sec for one in known],
                            feature_duration_sec=[one.feature_duration_sec for one in known],
                            fps=[one.fps for one in known], batch_size=size, external=scores, amp=amp, **settings)
-        return [(name, to_results(rows, class_names)) for name, rows in zip(batch, found, strict=True)]
+        return [(name, to_results(rows, class_names), strange)
+                for name, rows, strange in zip(batch, found, facts, strict=True)]
 
     # Whole batches are shared out: what is computed, to the last digit, does not depend on the number of processes.
     starts = range(0, len(names), size)
@@ -298,9 +295,39 @@ def detect_all(model, config, class_names, source, names, times, **changes):
     try:
         for batch in tqdm(distributed.shared_out(detect_batch, starts), total=len(starts), desc="inference",
                           unit="batch", disable=None):
-            yield from batch
+            for name, entries, strange in batch:
+                for kind, words in strange.items():
+                    odd.setdefault(kind, []).append((name, words))
+                yield name, entries
     finally:
         gc.unfreeze()
+        if distributed.is_first():
+            warn_of_oddities(odd, len(names))
+
+
+def oddities(features, times, grid, statistics):
+    """{kind: half a sentence} about features (C, T') that are unlike those of the training, or end far from the video.
+
+    statistics: {"mean", "deviation"} of the training features, None where a run did not store them
+    """
+    found = {}
+    if statistics:
+        used = features[:, :: grid.every]
+        found["unlike"] = far_from_training(used.mean(1), used.std(1), statistics["mean"], statistics["deviation"])
+    if grid.grid == "window" and times.duration_sec and times.fps:
+        found["length"] = duration_mismatch(features.shape[1], grid.stride, grid.window, times.fps, times.duration_sec,
+                                            grid.offset)
+    return {kind: words for kind, words in found.items() if words}
+
+
+def warn_of_oddities(odd, total):
+    """One warning of each kind, with the first video; odd: {kind: [(video, half a sentence)]}."""
+    advice = {"unlike": "are they in another unit, or of another extractor?",
+              "length": "check the duration, the frame rate and the stride"}
+    for kind, cases in odd.items():
+        name, words = cases[0]
+        print(f"warning: the features of {len(cases)} of {total} videos, such as {name}: {words}; {advice[kind]}",
+              file=sys.stderr)
 
 
 def exhaust(found):
@@ -377,7 +404,8 @@ def infer_own(config, plot, typed=frozenset(), alone=False):
     class_names = own_class_names(model, config)
     check_fit(model, config, class_names)
     try:
-        source = FeatureSource(plain(config.features), model.feat_dim, plain(config.dataset.feature_pattern))
+        source = FeatureSource(plain(config.features), model.feat_dim, plain(config.dataset.feature_pattern),
+                               resample=config.dataset.resample_streams)
     except SpotError as error:
         raise SpotError(f"features={config.features}: {error}") from error
     names = sorted(source.names)
@@ -386,7 +414,7 @@ def infer_own(config, plot, typed=frozenset(), alone=False):
     if not names:
         raise SpotError(f"features={config.features}: no video is in all of them")
     changes = {key: config[key] for key in ("stride", "every", "window") if config[key] is not None}
-    times = own_times(config, source, names)
+    times = times_of_own(config, source, names, model)
     found = detect_all(model, config, class_names, source, names, times, **changes)
     if not distributed.is_first():
         exhaust(found)
@@ -415,48 +443,23 @@ def own_class_names(model, config):
     return read_class_file(config.dataset.class_file)
 
 
-def own_times(config, source, names):
-    """The Times of videos that no annotation describes, from `duration=` and `fps=`. SpotError for what is missing."""
-    facts = video_facts(config.duration, names)
-    times = []
-    for name in names:
-        duration = facts[name].get("duration")
-        fps = config.fps or facts[name].get("fps") or config.dataset.fps
-        if config.dataset.grid == "window" and not fps:
-            raise SpotError(f"video {name}: the frame rate is not known, which the checkpoint's grid needs; give "
-                            "fps=25, or duration=FILE.csv with columns video, duration and fps")
-        if config.dataset.grid == "resize" and not duration:
-            duration = duration_of_features(config, source, name)
-        times.append(Times(duration, duration, fps))
+def times_of_own(config, source, names, model):
+    """The Times of videos without annotation, from `duration=`, `fps=` and the run; prints what it assumes."""
+    known = model.settings.get("training_fps") or [rate for rate in [model.settings.get("fps")] if rate]
+    run_fps = config.dataset.fps or model.settings.get("fps")
+
+    def seconds_of(name, fps):
+        if not (fps and config.stride):
+            return None
+        num_rows = source.read(name).shape[1]
+        return features_end_sec(num_rows, config.stride, config.window or config.stride, fps)
+
+    times, sentences = own_times(own_facts(config.duration, names), config.dataset.grid, config.fps, run_fps, known,
+                                 seconds_of)
+    if distributed.is_first():
+        for sentence in sentences:
+            print(sentence, file=sys.stderr)
     return times
-
-
-def duration_of_features(config, source, name):
-    """Seconds that the native features of a video cover; SpotError where fps= and stride= do not tell."""
-    if not (config.fps and config.stride):
-        raise SpotError(f"video {name}: its duration is not known, which the checkpoint's grid needs; give "
-                        "duration=63.5 (seconds), duration=FILE.csv with columns video and duration, or fps= and "
-                        "stride= of features that are not resized")
-    return ((source.read(name).shape[1] - 1) * config.stride + (config.window or config.stride)) / config.fps
-
-
-def video_facts(duration, names):
-    """`duration=` -> {video: its facts, such as duration and fps}; a number holds for every video."""
-    if duration is None:
-        return {name: {} for name in names}
-    try:
-        seconds = float(duration)
-    except ValueError:
-        rows = read_video_info(duration)
-        keys = {name: match_name(name, rows) for name in names}
-        absent = [name for name, key in keys.items() if key is None]
-        if absent:
-            raise SpotError(f"duration={duration}: has no row for {len(absent)} of {len(names)} videos, first "
-                            f"{absent[0]}") from None
-        return {name: rows[key] for name, key in keys.items()}
-    if not 0 < seconds < float("inf"):
-        raise SpotError(f"duration={duration} must be a positive number of seconds or a CSV file")
-    return {name: {"duration": seconds} for name in names}
 
 
 @contextlib.contextmanager

@@ -39,6 +39,8 @@ def make_parser():
 if __name__ == "__main__":
     command_line.parse_early(make_parser, run_means=RUN_MEANS)
 
+from collections import Counter
+
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
@@ -74,9 +76,10 @@ from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
+from spot.recordings import Times
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.standardize import choose_standardization
-from spot_inference import Times, detect_all
+from spot_inference import detect_all
 
 NAMED = 6  # keys in a note
 
@@ -213,6 +216,9 @@ def train(config):
     model.settings = {**meaning.settings, **decoding_values(config)}
     sets = list(filter(None, [labeled_data, unlabeled_data]))
     meaning = replace(meaning, statistics=feature_statistics(*sets, of_files=True))
+    mean, deviation = meaning.statistics
+    model.settings |= {"training_fps": rates_of(training, config.dataset.fps),  # for what is told of other recordings
+                       "feature_statistics": {"mean": mean.tolist(), "deviation": deviation.tolist()}}
     if standardization.kind != "none":
         model.set_statistics(*feature_statistics(*sets))
     if config.training.pretrained and not resumed:
@@ -244,6 +250,12 @@ def refuse_nothing_to_do(training):
     if not training.pretrain_epoch:
         raise SpotError("training.max_epoch=0 and training.pretrain_epoch=0 leave nothing to train; give one of them "
                         "1 or more")
+
+
+def rates_of(videos, fps):
+    """The frame rates of the videos, sorted; at most the 20 most frequent: where each has its own, more tell no more."""
+    counts = Counter(round(fps or video.fps, 3) for video in videos if fps or video.fps)
+    return sorted(rate for rate, _ in counts.most_common(20))
 
 
 def meaning_of(config, standardization, class_names, training, labeled, held_out):

@@ -13,7 +13,7 @@ from torch import nn
 from spot.command_line import OUT_OF_MEMORY
 from spot.distributed import from_first, is_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
-from spot.limits import ARCHITECTURE, DECODING, GRID, fault, shown, sizes_fault
+from spot.limits import ARCHITECTURE, DECODING, GRID, OF_TRAINING, fault, shown, sizes_fault
 from spot.meaning import differences, named, other_statistics
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 from spot.provenance import git_commit
@@ -181,7 +181,7 @@ def _refuse_unsound(architecture, settings):
         raise ValueError(f"its architecture lacks {lacking[0]}")
     wrong = fault(architecture, ARCHITECTURE) or sizes_fault(**architecture)
     if not wrong:
-        wrong = fault(settings, (*GRID, *DECODING, "class_names"))
+        wrong = fault(settings, (*GRID, *DECODING, *OF_TRAINING))
     if not wrong and settings.get("temporal_scale", architecture["temporal_scale"]) != architecture["temporal_scale"]:
         wrong = (f"temporal_scale is {settings['temporal_scale']} in its settings and "
                  f"{architecture['temporal_scale']} in its architecture")

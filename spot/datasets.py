@@ -17,7 +17,7 @@ from spot.devices import to_device
 from spot.distributed import machine_share
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
-from spot.segments import SnippetGrid, duration_mismatch, resize_grid, window_grid, window_starts
+from spot.segments import SnippetGrid, duration_mismatch, features_end_sec, resize_grid, window_grid, window_starts
 from spot.standardize import by_recording
 from spot.targets import pad_segments
 
@@ -139,6 +139,15 @@ class GridSettings:
             return None
         return duration_mismatch(num_snippets, self.stride * self.every, self.window, fps, video.duration_sec,
                                  self.offset)
+
+    def covered_sec(self, num_rows, duration_sec, fps):
+        """Window grid: the duration of a video, or where its features end, where that is far before.
+
+        num_rows: T' of the file, before `fit`; duration_sec: None where it is not known, and then returned
+        """
+        end_sec = features_end_sec(num_rows, self.stride, self.window, fps, self.offset)
+        is_far = duration_mismatch(num_rows, self.stride, self.window, fps, duration_sec, self.offset)
+        return end_sec if is_far and end_sec < duration_sec else duration_sec
 
     def fit(self, features):
         """(C, T') numpy features as the grid wants them: every n-th row, and resampled to T (`resize`)."""
@@ -334,8 +343,11 @@ class SnippetDataset:
         self._cut()
 
     def _read(self, index):
-        features = self.grid_settings.fit(self.source.read(self.videos[index].name))
+        features = self._fitted(index)
         return by_recording(features) if self.own_statistics else features
+
+    def _fitted(self, index):
+        return self.grid_settings.fit(self.source.read(self.videos[index].name))
 
     def _load(self, progress):
         """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""

@@ -19,13 +19,14 @@ RANGES = {
 CHOICES = {"encoder": ("conv_transformer", "attention"), "mask_head": ("pairwise", "fixed"),
            "class_activation": ("sigmoid", "softmax"), "standardize": ("training", "recording", "none"),
            "grid": ("resize", "window"), "fusion": ("product", "sqrt")}
-OPTIONAL = ("fps", "class_names")  # None: each video's own; not known
+OPTIONAL = ("fps", "class_names", "training_fps", "feature_statistics")  # None: each video's own; not known
 MOST_THRESHOLDS = 100
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
                 "num_classes", "dropout", "chunks", "standardize")
 GRID = ("grid", "temporal_scale", "stride", "every", "window", "offset", "fps")
 DECODING = ("mask_thresh", "top_k", "nms_sigma", "min_score", "max_detections", "class_power", "mask_power",
             "video_power", "fusion")
+OF_TRAINING = ("class_names", "training_fps", "feature_statistics")  # what a run stores of its data
 
 
 def fault(values, known):
@@ -41,6 +42,12 @@ def fault(values, known):
         if wanted:
             return f"{key} is {shown(value)}; it must be {wanted}"
     return None
+
+
+def listed_rates(rates):
+    """`25, 29.97, 30 and 4 other frame rates`, `50 frames per second`: for messages."""
+    more = f" and {len(rates) - 5} other frame rates" if len(rates) > 5 else " frames per second"
+    return ", ".join(f"{rate:.6g}" for rate in rates[:5]) + more
 
 
 def shown(value):
@@ -77,6 +84,14 @@ def _wanted(key, value):
     if key == "class_names":
         fits = isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value)
         return "" if fits and len(set(value)) == len(value) > 0 else "a list of different names"
+    if key == "training_fps":
+        fits = isinstance(value, list | tuple) and all(_is_number(one) and 1e-6 <= one <= 1e9 for one in value)
+        return "" if fits else "a list of frame rates"
+    if key == "feature_statistics":
+        fits = isinstance(value, dict) and set(value) == {"mean", "deviation"} and all(
+            isinstance(one, list | tuple) and all(_is_number(x) and abs(x) < float("inf") for x in one)
+            for one in value.values()) and len(value["mean"]) == len(value["deviation"])
+        return "" if fits else "mean and deviation of each channel"
     low, high = RANGES[key]
     whole = isinstance(low, int) and isinstance(high, int)
     fits = isinstance(value, Integral) and not isinstance(value, bool) if whole else _is_number(value)

@@ -2,15 +2,17 @@
 
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
 
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
+from spot.detection_inputs import external_of, numbers_of, recordings_of
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
-from spot.limits import DECODING, GRID, fault
+from spot.limits import DECODING, GRID, fault, listed_rates, shown
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
 from spot.segments import window_starts
@@ -219,9 +221,10 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
            amp="none", **settings):
     """Detect actions in one video or many.
 
-    features: (C, T') array or a list of them; duration_sec: seconds, or a list of them (None = as long as the features
-    reach, `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
-    external: (K,) video-level class probabilities of another classifier, a list of them, or None
+    features: (C, T') array or tensor, or a list of them, with finite values
+    duration_sec: seconds, one number for all, or a list or array of them (None = as long as the features reach,
+    `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
+    external: (K,) video-level class probabilities of another classifier, one for each video, or None
     batch_size: sequences at once; amp: precision of the model, none (float32) or bf16
     settings: `grid`, `temporal_scale`, `stride` (of the features), `every`, `window`, `offset`, `fps` (a number, or one
     per video) and the fields of `Decoding`; what is not given comes from the run that the model was loaded from
@@ -229,11 +232,18 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     Raises SpotError where features are not of C channels, or a time that the grid needs is not known; warns where the
     grid is not that of the training.
     """
-    features = list(features) if isinstance(features, list | tuple) else [features]
+    if not hasattr(model, "settings"):
+        raise SpotError(f"detect: the model is a {type(model).__name__}; give what spot.load_model returns")
+    features = recordings_of(features, model.feat_dim)
     given, settings = settings, {**model.settings, **settings}
-    rates = _one_each(settings.pop("fps", None), len(features))
-    settings.pop("class_names", None)
-    _refuse_settings(model, settings, rates)
+    known_rates = settings.pop("training_fps", None) or []
+    rates = numbers_of(settings.pop("fps", None), len(features), "fps")
+    durations = numbers_of(duration_sec, len(features), "duration_sec")
+    feature_durations = numbers_of(feature_duration_sec, len(features), "feature_duration_sec")
+    external = external_of(external, len(features), getattr(model, "num_classes", None))
+    for key in ("class_names", "feature_statistics"):
+        settings.pop(key, None)
+    _refuse_settings(model, settings, rates, batch_size, amp)
     for key in GRID:
         if key in given and key != "fps" and model.settings.get(key, given[key]) != given[key]:
             warnings.warn(f"detect: {key} is {given[key]!r}, and the model was trained with {model.settings[key]!r}",
@@ -241,17 +251,14 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     in_frames = {key: settings.pop(key) for key in ("stride", "every", "window", "offset") if key in settings}
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
-    for x in features:
-        if np.ndim(x) != 2 or len(x) != model.feat_dim:
-            raise SpotError(f"detect: features have shape {np.shape(x)}; expected (C, T') with C = {model.feat_dim}"
-                            + ("; transpose it" if np.ndim(x) == 2 and np.shape(x)[1] == model.feat_dim else ""))
-    fitted = [grid.fit(np.ascontiguousarray(x, np.float32)) for x in features]
+    _refuse_unknown_times(grid, durations, rates, known_rates)
+    fitted = [grid.fit(x) for x in features]
     if takes_own_statistics(model):
         fitted = [by_recording(x) for x in fitted]
-    grids = [grid.at(x.shape[1], *times) for x, *times in zip(
-        fitted, _one_each(duration_sec, len(features)), _one_each(feature_duration_sec, len(features)), rates,
-        strict=True)]
-    external = _one_each(external, len(features))
+    if grid.grid == "window":  # in time that no snippet has seen, nothing is found
+        durations = [grid.covered_sec(x.shape[1], *times) for x, *times in zip(features, durations, rates, strict=True)]
+    grids = [grid.at(x.shape[1], *times)
+             for x, *times in zip(fitted, durations, feature_durations, rates, strict=True)]
     device = next(model.parameters()).device
     model.eval()
     detections = [np.zeros((0, 4))] * len(features)
@@ -275,11 +282,15 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     return detections
 
 
-def _refuse_settings(model, settings, rates):
+def _refuse_settings(model, settings, rates, batch_size, amp):
     """SpotError for a setting of `detect` that is unknown or out of range, or that this model cannot work with.
 
     rates: frames per second of each video, or None
     """
+    if not (isinstance(batch_size, Integral) and batch_size >= 1 and not isinstance(batch_size, bool)):
+        raise SpotError(f"detect: batch_size is {shown(batch_size)}; it must be a whole number of at least 1")
+    if amp not in ("none", "bf16"):
+        raise SpotError(f"detect: amp is {shown(amp)}; it must be none or bf16")
     wrong = next(filter(None, (fault(given, (*GRID, *DECODING)) for given in (settings, *({"fps": x} for x in rates)))),
                  None)
     fixed = getattr(getattr(model, "mask_head", None), "temporal_scale", None)  # the published head has T rows
@@ -289,14 +300,19 @@ def _refuse_settings(model, settings, rates):
         raise SpotError(f"detect: {wrong}")
 
 
+def _refuse_unknown_times(grid, durations, rates, known_rates):
+    """SpotError where the grid needs a duration or a frame rate that is not given; known_rates: of the training."""
+    if grid.grid == "resize" and None in durations:
+        raise SpotError("detect: the resize grid needs duration_sec, the seconds of each recording")
+    if grid.grid == "window" and None in rates:
+        seen = f"; the training videos had {listed_rates(known_rates)}" if known_rates else ""
+        raise SpotError(f"detect: the window grid needs fps, the frames per second of each recording{seen}")
+
+
 def to_results(rows, class_names):
     """One video's (N, 4) detections as the entries of detections.json; class_names: K names."""
     return [{"label": class_names[int(label)], "score": score, "segment": [start, end]}
             for start, end, label, score in rows.tolist()]
-
-
-def _one_each(value, count):
-    return list(value) if isinstance(value, list | tuple) else [value] * count
 
 
 def stack_windows(sequences, first_snippets, length):

@@ -14,10 +14,12 @@ from test_scripts import refused, settings
 
 import spot_inference
 import spot_train
+from spot.checkpoint import load_model
 from spot.config import data_values, grid_values, load_config
 from spot.datasets import GridSettings, SnippetDataset, open_data, with_features
 from spot.files import SpotError, read_json
 from spot.model_view import middle_windows
+from spot.proposals import detect
 
 # The tiny data set and its finished run, as fixtures of this file too.
 data, run_folder = test_scripts.data, test_scripts.run_folder
@@ -177,7 +179,6 @@ def resized(run_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["features=OWN"], ["garden", "frame rate", "fps=25"]),
     (["features=nowhere", "fps=25"], ["features=nowhere", "No such file"]),
     (["features=OWN", "duration=times.csv"], ["times.csv"]),
     (["features=OWN", "fps=25", "duration=-3"], ["duration=-3", "positive"]),
@@ -191,7 +192,82 @@ def test_a_mistake_with_own_videos_is_one_sentence(run_folder, own, tmp_path, ca
 
 def test_the_resize_grid_without_a_duration_is_one_sentence(run_folder, own, tmp_path, capsys):
     message = refused(capsys, spot_inference.main, f"checkpoint={resized(run_folder, tmp_path)}", f"features={own}")
-    assert "garden" in message and "duration=63.5" in message
+    assert "garden" in message and "duration=, the seconds" in message
+    assert not any(character.isdigit() for character in message.partition("give ")[2])  # no number that is nobody's
+
+
+def test_the_rate_of_the_run_is_taken_where_it_had_one(run_folder, own, tmp_path, capsys):
+    """All demo videos have 25 frames per second; with another rate a warning names both."""
+    for index, keys in enumerate(([], ["fps=25"], ["fps=50"])):
+        spot_inference.main([f"checkpoint={run_folder}", f"features={own}", f"output_path={tmp_path}/{index}", *keys])
+        error = capsys.readouterr().err
+        assert ("2 recordings come without a frame rate and are taken to have that of the run, 25 frames" in error) == (
+            index == 0)
+        assert ("has 50 frames per second, the training videos had 25 frames per second" in error) == (index == 2)
+    assert (tmp_path / "0" / "own" / "detections.json").read_text() == (
+        tmp_path / "1" / "own" / "detections.json").read_text()
+
+
+def test_a_run_of_several_rates_lists_them_and_proposes_none(run_folder, own, tmp_path, capsys):
+    run = changed(run_folder, tmp_path, fps=None, training_fps=[24.0, 29.97])
+    message = refused(capsys, spot_inference.main, f"checkpoint={run}", f"features={own}")
+    assert "garden" in message and "(the training videos had 24, 29.97 frames per second)" in message
+    run = changed(run_folder, tmp_path / "old", fps=None, training_fps=None)
+    message = refused(capsys, spot_inference.main, f"checkpoint={run}", f"features={own}")
+    assert "give fps=, the frames per second of the recordings, or" in message
+
+
+def test_recordings_of_another_unit_or_length_are_warned_of(run_folder, own, tmp_path, capsys):
+    """Features times 1000, and 70 snippets of a second for a duration of 700: nothing is found behind 70 s."""
+    for file in own.glob("*.npy"):
+        np.save(file, 1000 * np.load(file))
+    spot_inference.main([f"checkpoint={run_folder}", f"features={own}/kitchen.npy", f"output_path={tmp_path}",
+                         "duration=700", "testing.min_score=0"])
+    error = capsys.readouterr().err
+    assert "warning: the features of 1 of 1 videos, such as kitchen: 100% of the channels are more than 2.5" in error
+    assert "such as kitchen: its features reach to 70.0 s of 700.0 s" in error and "in another unit" in error
+    entries = read_json(tmp_path / "own" / "detections.json")["results"]["kitchen"]
+    assert max((entry["segment"][1] for entry in entries), default=0) <= 70
+
+
+def test_recordings_like_those_of_the_training_are_not_warned_of(run_folder, own, tmp_path, capsys):
+    spot_inference.main([f"checkpoint={run_folder}", f"features={own}/kitchen.npy", f"output_path={tmp_path}", "fps=25",
+                         "duration=70"])
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_every_second_row_of_own_recordings(run_folder, own, tmp_path):
+    """Every row of a file is a second; of one with each row twice, every second row at half the stride is the same."""
+    np.save(own / "twice.npy", np.repeat(np.load(own / "kitchen.npy"), 2, 0))
+    found = []
+    for name, keys in (("kitchen", ["stride=26", "window=26"]), ("twice", ["stride=13", "every=2", "window=26"])):
+        spot_inference.main([f"checkpoint={run_folder}", f"features={own}/{name}.npy", f"output_path={tmp_path}/{name}",
+                             "fps=25", *keys])
+        found.append(read_json(tmp_path / name / "own" / "detections.json")["results"][name])
+    assert found[0] == found[1] and found[0]
+
+
+def test_every_is_the_runs_in_training_pack_and_python(data, tmp_path, capsys):
+    """Trained on every second row, of loose and of packed features: the same weights; `detect` takes whole files."""
+    arguments = settings(data, tmp_path / "run", "dataset.every=2", "training.max_epoch=1")
+    spot_train.main([*arguments, "--pack", f"{tmp_path}/all.h5", "--dtype", "float32"])
+    with h5py.File(tmp_path / "all.h5") as file:
+        assert file["demo_0008"].shape[0] == len(np.load(data / "features" / "v_demo_0008.npy"))
+        assert file.attrs["stride"] == 25 and "every" not in file.attrs
+    spot_train.main(arguments)
+    spot_train.main([*settings(data, tmp_path / "packed", "dataset.every=2", "training.max_epoch=1"),
+                     f"dataset.feature_path={tmp_path}/all.h5"])
+    one, other = (load_model(tmp_path / name) for name in ("run", "packed"))
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert one.settings["every"] == 2 and one.settings["training_fps"] == [25]
+    spot_inference.main([f"checkpoint={tmp_path}/run"])
+    results = read_json(tmp_path / "run" / "detections.json")["results"]
+    array = np.load(data / "features" / "v_demo_0008.npy")  # a row for each second
+    rows, = detect(one, array.T, float(len(array)))
+    assert rows[:, :2].tolist() == [entry["segment"] for entry in results["demo_0008"]]
+    capsys.readouterr()
+    spot_train.main([*arguments, "--check"])
+    assert "warning" not in capsys.readouterr().out.partition("Warnings")[2].partition("reach to")[2]
 
 
 def test_a_table_without_a_video_is_one_sentence(run_folder, own, tmp_path, capsys):

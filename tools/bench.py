@@ -41,7 +41,8 @@ from spot.model import build_model
 from spot.nms import soft_nms
 from spot.packing import pack
 from spot.proposals import Decoding, class_evidence, detect, detections_of, mask_runs, to_results
-from spot_inference import Times, detect_all
+from spot.recordings import Times
+from spot_inference import detect_all
 from spot_train import make_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
