@@ -8,7 +8,7 @@ import numpy as np
 from spot.dataset_formats import read_video_info
 from spot.errors import SpotError
 from spot.limits import listed_rates
-from spot.text import match_name
+from spot.names import match_name
 
 # In standard deviations of the training: a channel is far where its values are this much away (root mean square; it is
 # 1 in the training), and a recording is where so many channels are. The farthest quarter of a recording's channels
