@@ -253,7 +253,7 @@ def refuse_nothing_to_do(training):
 
 
 def rates_of(videos, fps):
-    """The frame rates of the videos, sorted; at most the 20 most frequent: where each has its own, more tell no more."""
+    """The frame rates of the videos, sorted; at most the 20 most frequent, where nearly each has its own."""
     counts = Counter(round(fps or video.fps, 3) for video in videos if fps or video.fps)
     return sorted(rate for rate, _ in counts.most_common(20))
 
