@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ("annotations", "cleaning", "names", "text", "features", "feature_files", "feature_index", "streams", "packing",
-           "class_scores", "files", "detections", "config", "losses", "boundary", "pretext", "pseudo_labels")  # the readers and the losses
+# The readers and the losses.
+MODULES = ("annotations", "cleaning", "names", "text", "features", "feature_files", "feature_index", "streams",
+           "packing", "class_scores", "files", "detections", "config", "losses", "boundary", "pretext", "pseudo_labels")
 MORE_TESTS = {"files": ["detections"], "config": ["settings_files"], "annotations": ["layouts"]}
 OPERATORS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
              ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or,
