@@ -13,6 +13,9 @@ from spot.files import SpotError, flush, locked
 
 # A killed `pack` loses at most this many videos of work.
 FLUSH_EVERY = 64
+# Root mean square of what rounding changes, as a share of the deviation of a channel over all videos: more is refused.
+# 100 +- 1 in float16 is 0.018, 20000 +- 3 is 1.5.
+MOST_ROUNDING = 0.02
 
 
 def pack(source, names, path, dtype="float16", attributes=None):
@@ -38,11 +41,17 @@ def pack(source, names, path, dtype="float16", attributes=None):
     try:
         with locked(path.with_name(f".{path.name}.lock"), path):
             with _open_partial(partial, header) as file:
+                rounding = _Rounding(source.feat_dim)
                 for count, name in enumerate(tqdm(names, desc=f"packing {path.name}", unit="video")):
                     if name not in file:
-                        _write_dataset(file, name, source.read(name).T, dtype, source)
-                    if count % FLUSH_EVERY == 0:
+                        array = source.read(name).T
+                        rounding.add(name, array, _write_dataset(file, name, array, dtype, source))
+                    else:  # of a killed run
+                        rounding.add(name, file[name][()], None)
+                    if count % FLUSH_EVERY == FLUSH_EVERY - 1:
                         file.flush()
+                        _refuse_coarse(rounding, partial, dtype, source)
+                _refuse_coarse(rounding, partial, dtype, source)
                 for name in set(file) - set(names):
                     del file[name]
             _verify(partial, names, path.name)
@@ -52,6 +61,49 @@ def pack(source, names, path, dtype="float16", attributes=None):
     except (OSError, RuntimeError) as error:  # h5py raises either one on a full disk
         raise SpotError(f"{path}: packing stopped ({error}); mend the cause and run it again to continue") from error
     return len(names)
+
+
+class _Rounding:
+    """What rounding does to each channel, beside how much the channel varies, over all videos so far."""
+
+    def __init__(self, feat_dim):
+        self.count, self.written, self.example = 0, 0, np.full(feat_dim, None, object)
+        self.total, self.square, self.error, self.worst = (np.zeros(feat_dim) for _ in range(4))
+
+    def add(self, name, array, stored):
+        """Take in a video (T', C) and what was stored of it; None where it was stored by an earlier run."""
+        array = array.astype(np.float64)
+        self.count += len(array)
+        self.total += array.sum(0)
+        self.square += np.square(array).sum(0)
+        if stored is not None:
+            error = np.square(array - stored).sum(0)
+            self.written += len(array)
+            self.error += error
+            more = error / len(array) > self.worst
+            self.worst[more], self.example[more] = error[more] / len(array), name
+
+    def worst_channel(self):
+        """(channel, a video, its mean, deviation and rounding) where rounding is too coarse, None where it is not."""
+        mean = self.total / max(self.count, 1)
+        deviation = np.sqrt(np.maximum(self.square / max(self.count, 1) - mean**2, 0))
+        rounding = np.sqrt(self.error / max(self.written, 1))
+        # What varies by the last digits of float32 alone is constant: it may be rounded away.
+        share = np.divide(rounding, deviation, out=np.zeros_like(mean), where=deviation > 1e-6 * np.abs(mean))
+        channel = int(share.argmax())
+        if share[channel] <= MOST_ROUNDING:
+            return None
+        return channel, self.example[channel], mean[channel], deviation[channel], rounding[channel]
+
+
+def _refuse_coarse(rounding, partial, dtype, source):
+    """SpotError where a channel would be flattened; the unfinished file goes, as it cannot be continued."""
+    found = rounding.worst_channel()
+    if found:
+        channel, name, mean, deviation, error = found
+        partial.unlink()
+        raise SpotError(f"{source.path_of(name)}: channel {channel} varies by {deviation:.3g} about {mean:.6g}, and "
+                        f"{dtype} would change its values by {error:.3g}; pack with --dtype float32")
 
 
 def _open_partial(partial, header):
@@ -76,6 +128,7 @@ def _write_dataset(file, name, array, dtype, source):
         raise SpotError(f"{source.path_of(name)}: {abs(array).max():g} does not fit {dtype}; pack it as float32")
     dataset = file.create_dataset(name, data=stored, chunks=stored.shape)
     dataset.attrs["crc32"] = zlib.crc32(stored.tobytes())
+    return stored
 
 
 def _verify(partial, names, title):

@@ -164,3 +164,37 @@ def test_packing_goes_on_with_the_videos_that_are_wanted_now(tmp_path):
     assert pack(source, ["b"], path) == 1
     with h5py.File(path) as file:
         assert list(file) == ["b"]
+
+
+@pytest.mark.parametrize(("mean", "deviation", "is_refused"), [
+    (20000, 3, True), (0, 1e-9, True), (2000, 1, True), (0, 1, False), (100, 1.5, False), (0, 1e-5, False),
+    (5, 0, False), (1, 1e-8, False)])
+def test_a_channel_that_float16_would_flatten_asks_for_float32(tmp_path, mean, deviation, is_refused):
+    """float16 has steps of 16 at 20000, of 1 at 2000, of 1 / 16 at 100, and of 6e-8 at 0; a step changes values by
+    0.29 of it. The channel is one of three; the others are as they should be, and a constant one may stay."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        array = random.normal(size=(200, C))
+        array[:, 1] = mean + deviation * array[:, 1]
+        save(folder / f"{name}.npy", array.astype(np.float32))
+    source = FeatureSource(folder, C)
+    if is_refused:
+        with pytest.raises(SpotError, match=r"f/[ab]\.npy: channel 1 varies by .* float16 would .*--dtype float32"):
+            pack(source, source.names, tmp_path / "x.h5")
+        assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    else:
+        assert pack(source, source.names, tmp_path / "x.h5") == 2
+    assert pack(source, source.names, tmp_path / "y.h5", "float32") == 2
+
+
+def test_a_channel_still_in_one_video_is_no_reason_to_refuse(tmp_path):
+    """1 + 1e-5 times noise in one video, deviation 1 over both: its rounding, 3e-4, is nothing beside that."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, scale in (("a", 1e-5), ("b", 1.0)):
+        save(folder / f"{name}.npy", (1 + scale * random.normal(size=(200, C))).astype(np.float32))
+    source = FeatureSource(folder, C)
+    assert pack(source, source.names, tmp_path / "x.h5") == 2
