@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test fuzz lint coverage mutation bench bench-eval ablation length-curve clean
+.PHONY: demo test fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -45,6 +45,10 @@ length-curve: $(READY)  ## accuracy against the length of a training, on held-ou
 BENCH ?=
 bench: $(READY)  ## speed and memory of training and inference, beside what the machine can do
 	$(BIN)/python tools/bench.py $(BENCH)
+
+# Without .venv, as on a machine without a network, with PYTHON: `make gpu PYTHON=python`.
+gpu:  ## tests, speed and a full-size training on a GPU, under eight minutes: runs/gpu_check/gpu_check.csv
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tools/gpu_check.py $(GPU)
 
 bench-eval: $(READY)  ## speed of the evaluation at ActivityNet size
 	$(BIN)/python tools/bench_eval.py
