@@ -49,8 +49,9 @@ def mask_runs(masks, thresholds, counts=None):
     masks = masks * exists
     before, after = _neighbors_below(masks - (1 - exists), thresholds)  # -1 is below every threshold
     last = last[..., None]
-    starts = torch.where(before < 0, 0, _crossing(masks, before, before + 1, thresholds))
-    ends = torch.where(after >= last, last, _crossing(masks, after, after - 1, thresholds))
+    levels = masks.new_tensor(thresholds)  # once: a copy for which a GPU is waited
+    starts = torch.where(before < 0, 0, _crossing(masks, before, before + 1, levels))
+    ends = torch.where(after >= last, last, _crossing(masks, after, after - 1, levels))
     total = masks.cumsum(-1)
     inside = _at(total, after - 1) - _at(total, before) * (before >= 0)
     outside = total[..., -1:] - inside
@@ -81,10 +82,13 @@ def _at(rows, index):
     return rows.gather(-1, index.clamp(0, rows.shape[-1] - 1))
 
 
-def _crossing(masks, outside, inside, thresholds):
-    """Position between the centers of neighbors `outside` (below) and `inside` (above), (B, T, R) snippet numbers."""
+def _crossing(masks, outside, inside, levels):
+    """Position between the centers of neighbors `outside` (below) and `inside` (above), (B, T, R) snippet numbers.
+
+    levels: (R,) thresholds
+    """
     low, high = _at(masks, outside), _at(masks, inside)
-    share = ((masks.new_tensor(thresholds) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    share = ((levels - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
     return outside + 0.5 + share * (inside - outside)
 
 

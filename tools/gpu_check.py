@@ -28,7 +28,8 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"gpu_check.py: {error.name} is not installed here; where there is a network: `pip install -r "
              "requirements.txt`, else where there is one, with the same Python version: `pip download -r "
-             "requirements.txt -d wheels`, bring the folder and `pip install --no-index --find-links wheels -r requirements.txt`")
+             "requirements.txt -d wheels`, bring the folder and `pip install --no-index --find-links wheels -r "
+             "requirements.txt`")
 
 TESTS = ("tests/test_cuda.py", "tests/test_gpu.py", "tests/test_graphs.py")
 # Milliseconds of a step on an H100, written down before one was at hand: host 17 ms launched piece by piece, 2 ms with
