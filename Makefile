@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 
-.PHONY: demo test fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
+.PHONY: demo test test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -18,6 +18,10 @@ demo: $(READY)  ## synthetic data, two trainings, the table (under 5 minutes on 
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-browser: $(READY)  ## the report in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	$(BIN)/python -m pytest -rs tests/browser_report.py
 
 # A seed of its own for every call, unless one is given; := because ?= would draw one for each use.
 ifndef FUZZ_SEED

@@ -96,5 +96,6 @@ def draw_masks(axis, edges_sec, first_snippets, masks):
     image = axis.imshow(np.ma.array(pixels, mask=~inside), cmap="viridis", vmin=0, vmax=1, aspect="auto",
                         interpolation="nearest", extent=(0, edges_sec[-1], edges_sec[-1], 0))
     axis.set_ylabel("mask row: seen from second")
-    axis.figure.colorbar(image, ax=axis, fraction=0.04, pad=0.01, label="same instance"
+    bar = axis.inset_axes((1.02, 0, 0.03, 1))
+    axis.figure.colorbar(image, cax=bar, label="same instance"
                          + ("" if inside.all() else " (gray: not in the window)"))

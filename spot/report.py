@@ -20,7 +20,7 @@ STYLE = """
 }
 * { box-sizing: border-box }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 50rem; color: var(--ink);
-       background: var(--page); overflow-wrap: anywhere }
+       background: var(--page); overflow-wrap: break-word }
 h1 { font-size: 1.5rem; line-height: 1.25 } h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--line) }
 nav a { margin-right: 1em; color: inherit } figure { margin: 1.5rem 0 }
 img { display: block; max-width: 100%; height: auto } figcaption, .quiet { color: var(--quiet); font-size: .9rem }
@@ -29,7 +29,7 @@ th, td { padding: 2px 1em 2px 0; border-bottom: 1px solid var(--line); text-alig
 .numbers td, .numbers thead th { text-align: right } .numbers th:first-child { text-align: left }
 .numbers { white-space: nowrap; font-size: .9rem } tbody th { font-weight: normal } thead th { font-weight: 600 }
 .big { font-size: 2rem; margin: .5rem 0 0 } .notes { background: var(--warn); padding: .5rem 1rem .5rem 2rem }
-summary { cursor: pointer; margin: 1rem 0 }
+.facts { table-layout: fixed; width: 100% } .facts th { width: 34% } summary { cursor: pointer; margin: 1rem 0 }
 """
 VIEW_CAPTION = ("What the model sees in one video. Easy snippets: the ten most confident foreground and background "
                 "snippets of the class head in each window; hard snippets: the four next to a boundary of the mask, "
@@ -170,7 +170,7 @@ def facts_table(rows):
     """(name, value) pairs as a table."""
     body = "".join(f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
                    for name, value in rows)
-    return f"<table>{body}</table>"
+    return f'<table class="facts">{body}</table>'
 
 
 def numbers_table(head, rows):

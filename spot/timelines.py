@@ -19,7 +19,7 @@ CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
 MAX_LANES = {"truth": 6, "right": 4, "wrong": 4, "detected": 6, "other classes": 2}
 MAX_SHOWN = 200  # more bars than that do not tell more
 VIDEOS_PER_PICTURE = 10
-LEGEND_CHARACTERS = 80  # that fit above a video, in capitals
+LEGEND_CHARACTERS = 84  # that fit above a video, in capitals
 GOLDEN = 0.618034  # share of the circle of hues from one class to the next: neighbors are far apart, none repeats
 
 
@@ -164,9 +164,10 @@ def draw_class_legend(axis, named):
     """The classes of one video in a line above it: as many as fit, and how many more there are."""
     handles, length = [], 0
     for name, color in named.items():
-        text = shortened(name, 30)
+        text = shortened(name, 22)
         length += len(text) + 6
-        if handles and length + len("and 100 more") > LEGEND_CHARACTERS:
+        is_last = len(handles) == len(named) - 1
+        if handles and length + (0 if is_last else len("and 100 more")) > LEGEND_CHARACTERS:
             handles.append(Patch(color="none", label=f"and {len(named) - len(handles)} more"))
             break
         handles.append(Patch(color=color, label=text))
