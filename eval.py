@@ -539,7 +539,7 @@ def compare_detectors(job, arguments, videos):
     found = compare(*results, arguments.bootstrap or 1000)
     print_comparison(found, job, arguments)
     if arguments.per_class:
-        print_both_per_class(*results)
+        print(f"\n{found.per_class_text()}")
     for letter, result in zip("AB", results, strict=True):
         if arguments.recall or arguments.diagnose:
             print(f"\n--- {letter} ---")
@@ -562,26 +562,7 @@ def print_comparison(found, job, arguments):
         job_of_one = replace(job, predictions=path)
         for note in notes_of(result, job_of_one, arguments, None):
             print(f"{letter}: {note}")
-    print()
-    print_row("tIoU", [threshold_key(threshold) for threshold in found.results[0].tiou_thresholds], "average")
-    for letter, result in zip("AB", found.results, strict=True):
-        print_row(f"mAP {letter} %", [f"{100 * value:.2f}" for value in result.mAP], f"{100 * result.average_mAP:.2f}")
-    low, high = found.average_interval
-    print_row("B - A", [f"{100 * value:+.2f}" for value in found.at_tiou], f"{100 * found.average:+.2f}")
-    print_row("from", [f"{100 * bounds[0]:+.2f}" for bounds in found.at_tiou_interval], f"{100 * low:+.2f}")
-    print_row("to", [f"{100 * bounds[1]:+.2f}" for bounds in found.at_tiou_interval], f"{100 * high:+.2f}")
-    print(f"average mAP, B - A: {100 * found.average:+.2f} points, 95 % interval {100 * low:+.2f} to "
-          f"{100 * high:+.2f} ({found.resamples:,} paired resamples of the videos): {found.verdict}")
-
-
-def print_both_per_class(result_a, result_b):
-    """The average AP of every class under A and B, by the difference."""
-    width = max(map(len, result_a.classes))
-    ap_a, ap_b = result_a.ap.mean(axis=1), result_b.ap.mean(axis=1)
-    print(f"\n{'average AP %':<{width}}  segments         A         B     B - A")
-    for index in np.argsort(ap_a - ap_b, kind="stable"):
-        print(f"{result_a.classes[index]:<{width}}{result_a.scene.positives[index]:10,}{100 * ap_a[index]:10.2f}"
-              f"{100 * ap_b[index]:10.2f}{100 * (ap_b[index] - ap_a[index]):+10.2f}")
+    print(f"\n{found.as_text()}")
 
 
 def write_comparison(folder, found, names):

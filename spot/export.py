@@ -59,6 +59,9 @@ def tables_of(findings):
         "error_profile": (["best detections", "detections", *ERROR_TYPES], [
             [f"{split + 1}G", int(count), *shares] for split, (count, shares) in
             enumerate(zip(findings.split_counts, findings.diagnosis.profile.tolist(), strict=True))]),
+        "error_profile_mean": (["best detections", "detections", *ERROR_TYPES], [
+            [f"{split + 1}G", int(count), *shares] for split, (count, shares) in
+            enumerate(zip(findings.split_counts, findings.diagnosis.profile_mean.tolist(), strict=True))]),
         "removal_gains": (["error type", "gain in average mAP_N"],
                           [list(pair) for pair in findings.diagnosis.removal_gains.items()]),
         "sensitivity": (["bucket", "segments", "average mAP_N", "missed", "missed low", "missed high"],

@@ -159,7 +159,8 @@ def tiou_keys(result):
 def diagnosis_metrics(diagnosis):
     """Error types, gains and sensitivity for `metrics.json`; what an empty bucket lacks is null."""
     return {
-        "profile": diagnosis.profile.tolist(), "removal_gains": diagnosis.removal_gains,
+        "profile": diagnosis.profile.tolist(), "profile_mean_over_tiou": diagnosis.profile_mean.tolist(),
+        "deviations_from_DETAD": diagnosis.deviations, "removal_gains": diagnosis.removal_gains,
         "average_mAP_N": diagnosis.mAP_N, "bins": diagnosis.bins,
         "sensitivity": {name: [
             {"bucket": bucket, "segments": int(count), "average_mAP_N": _number(score), "missed": _number(missed)}

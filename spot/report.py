@@ -54,7 +54,8 @@ def write_report(folder, findings, pictures, title, facts=(), notes=(), unlabele
                                             f"mask rows of video {path.stem}.", VIEW_CAPTION, "view"))
     tables = {"result": result_table(findings), "recall": recall_table(findings),
               "classes": class_table(findings.result), "actions": action_tables(findings),
-              "how": facts_table([*facts, *counts_of(findings, unlabeled_classes)])}
+              "how": facts_table([*facts, *counts_of(findings, unlabeled_classes)])
+              + deviations_list(findings.diagnosis)}
     page = report_page(title, headline(findings), notes, figures, tables)
     folder = Path(folder)
     for picture, png in drawn:
@@ -164,6 +165,12 @@ def counts_of(findings, unlabeled_classes):
     if unlabeled_classes is not None:
         rows.append(("classes without a labeled training video", ", ".join(unlabeled_classes) or "none"))
     return rows
+
+
+def deviations_list(diagnosis):
+    """How the diagnosis differs from DETAD's released code, folded away."""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in diagnosis.deviations)
+    return f"<details><summary>How the diagnosis differs from DETAD's released code</summary><ul>{items}</ul></details>"
 
 
 def facts_table(rows):

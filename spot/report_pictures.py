@@ -38,8 +38,12 @@ def pictures_of(findings, unlabeled=(), classes=None, class_order=None):
     """
     result = findings.result
     colors = class_colors(list(dict.fromkeys([*(class_order or ()), *result.classes])))
-    pictures = [map_picture(findings), profile_picture(findings), gains_picture(findings),
-                sensitivity_picture(findings), recall_picture(findings),
+    thresholds = [threshold_key(result.tiou_thresholds[place]) for place in (0, -1)]
+    mean = f"tIoU {' to '.join(dict.fromkeys(thresholds))}, mean"
+    pictures = [map_picture(findings),
+                profile_picture(findings, "error_profile", findings.diagnosis.profile, "tIoU 0.50"),
+                profile_picture(findings, "error_profile_mean", findings.diagnosis.profile_mean, mean),
+                gains_picture(findings), sensitivity_picture(findings), recall_picture(findings),
                 class_picture(findings, colors, unlabeled), precision_recall_picture(result, colors, classes)]
     return [*pictures, *timeline_pictures(findings, colors)]
 
@@ -59,17 +63,18 @@ def map_picture(findings):
                    + f"; average {percent(result.average_mAP)}.", caption)
 
 
-def profile_picture(findings):
-    """Error types down the ranking."""
-    profile, counts = findings.diagnosis.profile, findings.split_counts
+def profile_picture(findings, name, profile, tiou):
+    """Error types down the ranking; profile: (10, 6) shares at the thresholds that `tiou` names."""
+    counts = findings.split_counts
     largest = ERROR_TYPES[1 + int(profile[0, 1:].argmax())]
     return Picture(
-        "error_profile", "errors", plots.profile_figure(profile, counts, "tIoU 0.50"),
-        f"Stacked bars of error types. Of the best {counts[0]:,} detections {percent(profile[0, 0])} are right; the "
-        f"most frequent error there is {largest}, {percent(profile[0, 1:].max())}." if counts[0] else
+        name, "errors", plots.profile_figure(profile, counts, tiou),
+        f"Stacked bars of error types, {tiou}. Of the best {counts[0]:,} detections {percent(profile[0, 0])} are "
+        f"right; the most frequent error there is {largest}, {percent(profile[0, 1:].max())}." if counts[0] else
         "Stacked bars of error types, all empty: there is no detection.",
         "The first bar holds the best G detections of every class, G being its number of segments, the second bar the "
-        "next G; below each, how many detections it holds. A perfect detector has one bar, all true positives.")
+        "next G; below each, how many detections it holds. A perfect detector has one bar, all true positives."
+        + (" The figure of DETAD shows this mean." if name == "error_profile_mean" else ""))
 
 
 def gains_picture(findings):

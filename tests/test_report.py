@@ -25,7 +25,8 @@ from spot.timelines import (
     timelines_of,
 )
 
-PICTURES = {"map_by_tiou", "error_profile", "removal_gains", "sensitivity", "recall", "precision_recall", "ap_by_class"}
+PICTURES = {"map_by_tiou", "error_profile", "error_profile_mean", "removal_gains", "sensitivity", "recall",
+            "precision_recall", "ap_by_class"}
 
 
 def evaluate(num_videos=12, found=True, num_classes=3, duration=50.0, scale=1.0):
