@@ -24,6 +24,7 @@ import warnings
 from pathlib import Path
 
 from spot import command_line
+from spot.detection_writers import WRITERS, formats_in, written_actions
 
 DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder or a checkpoint file, as checkpoint="
@@ -37,6 +38,8 @@ def make_parser():
     parser.add_argument("-c", "--config", metavar="FILE", help="settings file, needed only with a published checkpoint")
     parser.add_argument("--plot", action="store_true", help="draw what the model sees, timelines/VIDEO.png: "
                         f"{NUM_PICTURES} videos of the subset, or all of features=")
+    parser.add_argument("--write", metavar="FORMATS", help="the actions for other programs too, such as vtt,srt: "
+                        f"{', '.join(WRITERS)}")
     return parser
 
 
@@ -89,13 +92,14 @@ def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
     config = settings_of(arguments)
     typed = {override.partition("=")[0] for override in arguments.overrides}
+    formats = formats_in(arguments.write) if arguments.write is not None else []
     alone = arguments.config is None and not (run_of(config).path / "config.yaml").is_file()
     try:
         if config.features is not None:
-            infer_own(config, arguments.plot, typed, alone)
+            infer_own(config, arguments.plot, typed, alone, formats)
             return
         refuse_own_video_keys(config, "belongs to features=, which is not given")
-        infer(config, arguments.plot, typed, alone)
+        infer(config, arguments.plot, typed, alone, formats)
     except KeyboardInterrupt:
         if distributed.is_first():
             print(f"this command begins again: {command_line.again(__file__, argv)}", file=sys.stderr)
@@ -193,11 +197,12 @@ def describe_elsewhere(config, folder):
         folder.labeled.unlink(missing_ok=True)
 
 
-def infer(config, plot=False, typed=frozenset(), alone=False):
+def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
     """Write the detections of every video of the evaluation subset.
 
     plot: draw a few of them too, as `timelines/VIDEO.png` in the run folder
     typed, alone: see `compared_with_training`
+    formats: of the actions for other programs, see `spot.detection_writers`
     """
     folder = RunFolder(config.output_path)
     model = load_model(config.checkpoint or folder.path, choose_device(config.training.device))
@@ -229,9 +234,12 @@ def infer(config, plot=False, typed=frozenset(), alone=False):
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         action = action_threshold(config)
-        with actions_table(folder.actions, action) as add_actions:
+        facts = {video.name: (video.duration_sec, fps or video.fps) for video in wanted}
+        with (written_actions(formats, folder.path, action, facts) as add_for_others,
+              actions_table(folder.actions, action) as add_actions):
             write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
-                             {**facts_of(config, action), "missing_features": missing}, [keep, add_actions])
+                             {**facts_of(config, action), "missing_features": missing},
+                             [keep, add_actions, add_for_others])
         used = {name: len(range(0, length, grid.every)) for name, length in source.lengths.items()}
         warn_of_durations(present, used, grid)
         if plot:
@@ -397,7 +405,7 @@ def remove_evaluation(folder):
 # --- videos without annotation ----------------------------------------------------------------------------------------
 
 
-def infer_own(config, plot, typed=frozenset(), alone=False):
+def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
     """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; the rest as `infer`."""
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
     config = compared_with_training(model, config, typed, alone)
@@ -423,9 +431,11 @@ def infer_own(config, plot, typed=frozenset(), alone=False):
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
         action = action_threshold(config)
-        with (table_of(folder / "detections.csv") as add_rows,
+        facts = {name: (one.duration_sec, one.fps) for name, one in zip(names, times, strict=True)}
+        with (written_actions(formats, folder, action, facts) as add_for_others,
+              table_of(folder / "detections.csv") as add_rows,
               actions_table(folder / "actions.csv", action) as add_actions):
-            takers = [add_rows, add_actions, *([kept.__setitem__] if plot else [])]
+            takers = [add_rows, add_actions, add_for_others, *([kept.__setitem__] if plot else [])]
             write_detections(folder / "detections.json", found, len(names), facts_of(config, action), takers)
         print(f"the same as a table: {folder / 'detections.csv'}")
         if plot:

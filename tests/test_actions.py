@@ -106,9 +106,12 @@ def test_inference_takes_the_threshold_of_the_run(run, data, tmp_path, capsys):
     assert content["action_threshold"]["threshold"] == chosen["threshold"]
     assert len(rows_of(tmp_path / "actions.csv")) == len(expected_actions(content["results"], chosen["threshold"]))
     spot_inference.main([f"checkpoint={run}/best.pt", f"features={data}/features/v_demo_0001.npy", "fps=25",
-                         f"output_path={tmp_path}"])
+                         f"output_path={tmp_path}", "--write", "vtt,srt"])
     own = read_json(tmp_path / "own" / "detections.json")["results"]
     assert len(rows_of(tmp_path / "own" / "actions.csv")) == len(expected_actions(own, chosen["threshold"]))
+    cues = (tmp_path / "own" / "vtt" / "demo_0001.vtt").read_text().count("-->")
+    assert cues == (tmp_path / "own" / "srt" / "demo_0001.srt").read_text().count("-->")
+    assert cues == len(rows_of(tmp_path / "own" / "actions.csv"))
     capsys.readouterr()
     spot_inference.main([f"checkpoint={run}", f"output_path={tmp_path}", "testing.class_power=2"])
     assert "another testing.class_power" in capsys.readouterr().out
