@@ -120,8 +120,8 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     report.sections.insert(place, ("Segments, as annotated", segment_lines(subsets, counted)))
     check_segments(report, counted, labeled_names or [], names or [], grid.get("fps"))
     if names and labeled_names:
-        report.sections.append(("Classes, as training counts them: labeled videos and segments, then segments of each "
-                                "subset", class_lines(report, counted, labeled_names, names)))
+        report.sections.append(("Classes: labeled videos and segments, then segments of each subset, as training and "
+                                "evaluation count them", class_lines(report, subsets, counted, labeled_names, names)))
     if names and class_scores != "none":
         check_class_scores(report, subsets[eval_subset.lower()], names, class_scores)
     return report
@@ -275,15 +275,16 @@ def quantiles(values):
     return " / ".join(f"{value:.4g}" for value in np.quantile(values, (0, 0.05, 0.5, 0.95, 1)))
 
 
-def class_lines(report, counted, labeled_names, names):
+def class_lines(report, subsets, counted, labeled_names, names):
     """A table: labeled videos, labeled segments, segments of each subset. Classes without a label become a warning.
 
-    counted: {subset: of `counted_videos`}; of each video, the segments that `clean_segments` leaves
+    subsets: {subset: its videos}, training first; counted: {subset: of `counted_videos`}
+    Training counts the segments that `clean_segments` leaves; evaluation counts all, also of videos without features.
     """
-    chosen = set(labeled_names)
-    labels = {subset: [(video.name, clean_segments(video, end_sec)[1]) for video, end_sec in pairs]
-              for subset, pairs in counted.items()}
-    labeled = [pair for pair in next(iter(labels.values())) if pair[0] in chosen]
+    chosen, (train_subset, *_) = set(labeled_names), subsets
+    labels = {subset: [(video.name, video.labels) for video in videos] for subset, videos in subsets.items()}
+    labels[train_subset] = [(video.name, clean_segments(video, end_sec)[1]) for video, end_sec in counted[train_subset]]
+    labeled = [pair for pair in labels[train_subset] if pair[0] in chosen]
     in_videos = Counter(label for _, found in labeled for label in set(found))
     columns = [in_videos, *(Counter(label for _, found in pairs for label in found)
                             for pairs in (labeled, *labels.values()))]

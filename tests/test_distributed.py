@@ -209,7 +209,7 @@ def end(folder, how):
     distributed.GRACE_SECONDS = 0.1
     second = distributed.rank() == 1
     if how == "the same mistake":
-        spot_train.main(["--config", "nowhere.yaml"])
+        spot_train.main(["--config", "/nowhere.yaml"])
     if how == "other files":
         distributed.refuse_different({"settings": "the same", "labeled videos": "b" if second else "a"})
     if how == "a broken file" and second:
@@ -223,7 +223,7 @@ def end(folder, how):
 
 
 @pytest.mark.parametrize(("how", "code", "sentence"), [
-    ("the same mistake", 2, "spot_train.py: nowhere.yaml: no such settings file; give one with --config"),
+    ("the same mistake", 2, "spot_train.py: /nowhere.yaml: no such settings file; give one with --config"),
     ("other files", 2, "spot_train.py: process 1 has other labeled videos than process 0; give every machine the same "
                        "files and the same command"),
     ("a broken file", 2, "spot_train.py: x.npy: is broken"),

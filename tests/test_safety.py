@@ -182,7 +182,7 @@ def test_ids_of_detections_and_labels_write_nothing_outside(data, tmp_path, caps
     assert "../../escaped" not in {path.name for path in new} and "<script" not in str(new)
 
 
-@pytest.mark.parametrize("name", ["..", "a\\..\\..\\x", "C:x", "a\nb"])
+@pytest.mark.parametrize("name", ["..", "a\\..\\..\\x", "C:x", "a\x1b[2Jb"])
 def test_names_in_an_hdf5_file_write_nothing_outside(run_folder, tmp_path, capsys, name):
     """`features=FILE.h5` takes its videos' names from the file, and pictures are called by them."""
     with h5py.File(tmp_path / "f.h5", "w") as file:
@@ -191,6 +191,19 @@ def test_names_in_an_hdf5_file_write_nothing_outside(run_folder, tmp_path, capsy
     message = refused(capsys, spot_inference.main, f"checkpoint={run_folder}", f"features={tmp_path}/f.h5", "fps=25",
                       f"output_path={tmp_path}/out", "--plot")
     assert "not a plain name" in message and everything_below(tmp_path) == before
+
+
+def test_a_line_end_in_the_name_of_a_video_is_a_space_everywhere(run_folder, tmp_path, capsys):
+    """Such a name is spelled as every other one: its picture, too, is called by a plain name of one line."""
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["a\nb"] = np.zeros((16, 6), np.float32)
+    before = everything_below(tmp_path)
+    spot_inference.main([f"checkpoint={run_folder}", f"features={tmp_path}/f.h5", "fps=25",
+                         f"output_path={tmp_path}/out", "--plot"])
+    new = set(everything_below(tmp_path)) - set(before)
+    assert {path.relative_to(tmp_path).parts[:2] for path in new} == {("out", "own")}
+    assert tmp_path / "out/own/timelines/a b.png" in new and not any("\n" in str(path) for path in new)
+    assert list(read_json(tmp_path / "out/own/detections.json")["results"]) == ["a b"]
 
 
 def test_a_link_in_an_hdf5_file_reads_nothing_outside(run_folder, tmp_path, capsys):
