@@ -56,12 +56,8 @@ def tables_of(findings):
         "average_recall": (["proposals per video", "recall"], [
             *([f"{number:g}", float(value)] for number, value in
               zip(findings.recall.number, findings.recall.average, strict=True)), ["area", findings.recall.area]]),
-        "error_profile": (["best detections", "detections", *ERROR_TYPES], [
-            [f"{split + 1}G", int(count), *shares] for split, (count, shares) in
-            enumerate(zip(findings.split_counts, findings.diagnosis.profile.tolist(), strict=True))]),
-        "error_profile_mean": (["best detections", "detections", *ERROR_TYPES], [
-            [f"{split + 1}G", int(count), *shares] for split, (count, shares) in
-            enumerate(zip(findings.split_counts, findings.diagnosis.profile_mean.tolist(), strict=True))]),
+        "error_profile": profile_table(findings.split_counts, findings.diagnosis.profile),
+        "error_profile_mean": profile_table(findings.split_counts, findings.diagnosis.profile_mean),
         "removal_gains": (["error type", "gain in average mAP_N"],
                           [list(pair) for pair in findings.diagnosis.removal_gains.items()]),
         "sensitivity": (["bucket", "segments", "average mAP_N", "missed", "missed low", "missed high"],
@@ -79,6 +75,13 @@ def mAP_rows(findings):
     if result.whole_video_mAP is not None:
         rows.append(["whole-video baseline", *result.whole_video_mAP.tolist(), result.whole_video_average_mAP])
     return rows
+
+
+def profile_table(counts, profile):
+    """Error types, (10, 6) shares, of the best G detections, the next G, ..., and how many these are."""
+    return ["best detections", "detections", *ERROR_TYPES], [
+        [f"{split + 1}G", int(count), *shares] for split, (count, shares) in
+        enumerate(zip(counts, profile.tolist(), strict=True))]
 
 
 def sensitivity_rows(findings):

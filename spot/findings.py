@@ -110,7 +110,8 @@ def gather(result, number=1000, operating_point=None):
 
 def split_counts(result):
     """(10,) the detections among the best G of each class, the next G, ... as the error profile counts them."""
-    return np.bincount(split_of(result.scene), minlength=TOP_SPLITS)[:TOP_SPLITS]
+    row = int(np.abs(result.tiou_thresholds - 0.5).argmin())  # THUMOS14 leaves out some detections at each tIoU
+    return np.bincount(split_of(result.scene)[result.counted[row]], minlength=TOP_SPLITS)[:TOP_SPLITS]
 
 
 def missed_bounds(result, bins, resamples, seed=0):

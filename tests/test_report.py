@@ -62,6 +62,7 @@ def test_report_is_complete_and_needs_no_network(page):
     assert text.count("data:image/png;base64,") == len(pictures)
     assert not re.search(r"(src|href)=\"(?!data:|#)|https?://|@import|url\(", text)
     assert "a &lt;title&gt;" in text and "<title>a <title>" not in text and "class &lt;0&gt; &amp; a name" in text
+    assert "N of the normalized precision" in text
     for words in ("python eval.py &lt;x&gt;", "beware &amp; look", "average mAP", "whole-video baseline", "F1@25",
                   "subset &lt;training&gt;", "prefers-color-scheme: dark", 'name="viewport"', '<html lang="en">'):
         assert words in text
