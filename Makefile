@@ -34,9 +34,10 @@ fuzz: $(READY)  ## new cases for every property test, FUZZ_CASES of each of the 
 	@FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$(FUZZ_SEED) \
 	    || { echo "a failure; the same cases again: $(REPEAT)"; exit 1; }
 
-# Short runs (about 90 seconds each on 2 cores); DATA names the settings files, SETTINGS replaces keys in all of them.
+# Trainings of the shipped length (2 to 8 minutes each on 2 cores); DATA names the settings files, SETTINGS replaces keys
+# in all of them.
 DATA ?= config/sbhar.yaml
-SETTINGS ?= training.max_epoch=8
+SETTINGS ?=
 ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
 	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
 

@@ -9,6 +9,7 @@ not made again. Nothing is chosen here: every run is trained with a fixed schedu
 import argparse
 import contextlib
 import io
+import math
 import multiprocessing
 import shutil
 import sys
@@ -20,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
+from mpmath import betainc
 from tqdm import tqdm
 
 import eval as evaluation_script
@@ -155,12 +158,43 @@ def append(table, rows):
 
 
 def summary(table):
-    """Mean and standard deviation over seeds, in %, per data set, share of labels and row."""
+    """Mean and deviation over the seeds in %, p and the share of the gap closed, per data set, share of labels and row.
+
+    p: of a paired t-test against the row above, over the seeds that both have; gap: (row - labels only) / (all labels -
+    labels only), in %, where all three were run
+    """
     results = pd.read_csv(table, dtype={"labels": str})
     results["average_mAP"] *= 100
     order = [*TRAININGS, *SCORES]
-    grouped = results.groupby(["data", "labels", "row"])["average_mAP"].agg(["mean", "std", "count"]).round(1)
-    return grouped.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
+    grouped = results.groupby(["data", "labels", "row"])["average_mAP"].agg(["mean", "std", "count"])
+    grouped = grouped.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
+    values = results.set_index(["data", "labels", "row", "seed"])["average_mAP"]
+    above = dict(zip(grouped.index[1:], grouped.index, strict=False))
+    grouped["p"] = [paired_p(values[key], values[above[key]]) if key in above and above[key][:2] == key[:2] else np.nan
+                    for key in grouped.index]
+    grouped["gap"] = [100 * gap_closed(grouped["mean"], *key) for key in grouped.index]
+    return grouped.round({"mean": 1, "std": 1, "p": 3, "gap": 0})
+
+
+def paired_p(one, other):
+    """Two-sided p of a paired t-test; NaN with fewer than two pairs. one, other: Series by seed."""
+    difference = (one - other).dropna()
+    n, deviation = len(difference), difference.std()
+    if n < 2:
+        return np.nan
+    if deviation == 0:
+        return 1.0 if difference.mean() == 0 else 0.0
+    t = difference.mean() / deviation * math.sqrt(n)
+    # The two tails of Student's t with n - 1 degrees of freedom (Abramowitz and Stegun, 26.7.1 and 26.5.27).
+    return float(betainc((n - 1) / 2, 0.5, 0, (n - 1) / (n - 1 + t * t), regularized=True))
+
+
+def gap_closed(means, data, labels, row):
+    """How much of the way from labels only to all labels a row goes, as a share; NaN where it cannot be told."""
+    low, high = means.get((data, labels, "labels only")), means.get((data, "1.0", "labels only"))
+    if low is None or high is None or labels == "1.0" or row not in TRAININGS or high <= low:
+        return np.nan
+    return (means[data, labels, row] - low) / (high - low)
 
 
 def draw(means, path):
