@@ -68,6 +68,7 @@ from spot.config import (
     with_values,
 )
 from spot.datasets import GridSettings, open_data, videos_of_subset, warn_of_durations, with_features
+from spot.detections import read_action_threshold
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import (
@@ -362,7 +363,9 @@ def action_threshold(config):
     if not path.is_file():
         print("no actions.csv: the checkpoint comes without a threshold; give testing.action_threshold=0.3, say")
         return None
-    chosen, scoring = read_json(path), scoring_values(config)
+    chosen, scoring = read_action_threshold(read_json(path)), scoring_values(config)
+    if chosen is None or not isinstance(chosen.get("scoring"), dict):
+        raise SpotError(f"{path}: is not as the training wrote it; give testing.action_threshold=0.3, or remove it")
     if changed := [key for key in scoring if chosen["scoring"].get(key) != scoring[key]]:
         print(f"no actions.csv: the threshold in {path} was chosen with another testing.{changed[0]}; give one for the "
               "scores that the settings make now, such as testing.action_threshold=0.3")

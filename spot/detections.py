@@ -70,7 +70,7 @@ def read_json_predictions(source, lenient=False, task=None, swap_reversed=False)
     return columns.predictions(facts)
 
 
-def _action_threshold(value):
+def read_action_threshold(value):
     """The action threshold as `spot_inference.py` writes it; None for anything else that stands there."""
     if not (isinstance(value, dict) and {"threshold", "per_class", "chosen_on"} <= value.keys()):
         return None
@@ -231,7 +231,7 @@ class Columns:
             class_scores=None if class_scores in ("", "none") else class_scores,
             missing_features=missing if isinstance(missing, list) else None, num_dropped=self.num_dropped,
             partial=facts.get("partial", False) is not False, num_swapped=self.num_swapped, numbered=numbered,
-            action_threshold=_action_threshold(facts.get("action_threshold")))
+            action_threshold=read_action_threshold(facts.get("action_threshold")))
 
 
 def _columns(entries):

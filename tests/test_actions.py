@@ -13,7 +13,7 @@ from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.config import load_config
 from spot.datasets import open_data
-from spot.files import read_json
+from spot.files import SpotError, read_json
 from spot.synthetic import write_demo
 
 
@@ -116,6 +116,16 @@ def test_inference_takes_the_threshold_of_the_run(run, data, tmp_path, capsys):
     spot_inference.main([f"checkpoint={run}", f"output_path={tmp_path}", "testing.class_power=2"])
     assert "another testing.class_power" in capsys.readouterr().out
     assert not (tmp_path / "actions.csv").exists()  # the one of the detections before them
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"threshold": "a", "per_class": {}, "chosen_on": "x"}',
+                                  '{"threshold": 0.5, "per_class": {}, "chosen_on": "x"}'])
+def test_a_threshold_file_that_was_changed_is_refused(run, tmp_path, text):
+    for name in ("best.pt", "config.yaml"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "action_threshold.json").write_text(text)
+    with pytest.raises(SpotError, match=r"action_threshold\.json"):
+        spot_inference.main([f"checkpoint={tmp_path}"])
 
 
 def test_held_out_videos_choose_where_there_are_any(run, data, tmp_path):
