@@ -235,8 +235,8 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         action = action_threshold(config)
-        facts = {video.name: (video.duration_sec, fps or video.fps) for video in wanted}
-        with (written_actions(formats, folder.path, action, facts) as add_for_others,
+        facts = {video.name: (video.duration_sec, fps or video.fps, video.media) for video in wanted}
+        with (written_actions(formats, folder.path, action, facts, class_names) as add_for_others,
               actions_table(folder.actions, action) as add_actions):
             write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
                              {**facts_of(config, action), "missing_features": missing},
@@ -435,7 +435,7 @@ def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
     with locked(folder / "inference.lock", f"output_path {folder}"):
         action = action_threshold(config)
         facts = {name: (one.duration_sec, one.fps) for name, one in zip(names, times, strict=True)}
-        with (written_actions(formats, folder, action, facts) as add_for_others,
+        with (written_actions(formats, folder, action, facts, class_names) as add_for_others,
               table_of(folder / "detections.csv") as add_rows,
               actions_table(folder / "actions.csv", action) as add_actions):
             takers = [add_rows, add_actions, add_for_others, *([kept.__setitem__] if plot else [])]

@@ -25,6 +25,9 @@ class Video:
                            else duration_sec
     ambiguous_sec:         (M, 2) THUMOS14 segments marked Ambiguous: never a class; the thumos14 protocol ignores them
     label_ids:             N class ids as in the file; None where not every segment has one
+    annotated:             whether somebody annotated it, as an annotation tool's file tells; None where the format does
+                           not tell: a video of a published data set without a segment shows no action
+    media:                 its file, as an annotation tool names it
     """
 
     name: str
@@ -36,6 +39,8 @@ class Video:
     feature_duration_sec: float | None
     ambiguous_sec: np.ndarray
     label_ids: tuple[int, ...] | None = None
+    annotated: bool | None = None
+    media: str | None = None
 
 
 def clean_segments(video, feature_end_sec=math.inf):

@@ -1,17 +1,31 @@
-"""Annotation files of the field -> one list of `Video`. No torch."""
+"""Annotation files -> one list of `Video`: of published data sets here, of tools by `annotation_tools`. No torch."""
 
 import difflib
 import functools
 import re
-from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
+from spot.annotation_tools import annotation_files, read_json_recordings, read_text_recordings, unannotated, videos_of
 from spot.cleaning import Video
 from spot.errors import SpotError
-from spot.files import matching_files, read_json
+from spot.files import matching_files, parse_json
 from spot.names import check_video_id, pair_names
-from spot.text import alike, clean, frame_rate, has_value, label_of, listing, number, read_table, short, whole_number
+from spot.text import (
+    alike,
+    clean,
+    frame_rate,
+    has_value,
+    label_of,
+    listing,
+    number,
+    parse_table,
+    read_table,
+    read_text,
+    short,
+    whole_number,
+)
 
 # The 20 detection classes of THUMOS14 and their official class index (1..101, as in the UCF101 list and `type_idx`).
 THUMOS14_CLASSES = {
@@ -48,6 +62,7 @@ FACTS = {
 }
 FACT_KEYS = {fact: tuple(map(alike, names)) for fact, names in FACTS.items()}
 SUBSETS = ("subset", "split")
+TABLES = (".csv", ".tsv")
 # What others call the keys that are needed here, for messages.
 OTHER_WORDS = {
     "annotations": ("annotation", "annots", "anns", "segments", "segment", "labels", "events", "actions", "instances",
@@ -63,10 +78,11 @@ def strictly(function, *arguments):
     return function(*arguments)
 
 
-def read_annotations(source, info_path=None, attempt=strictly):
+def read_annotations(source, info_path=None, attempt=strictly, options=None):
     """Read every annotation of `source` into a list of `Video`, in file order.
 
-    source:    a path, a pattern such as `*_Annotation.csv` (its files are read one after the other), or parsed JSON.
+    source:    a path, a folder, a pattern such as `*_Annotation.csv` (the files are read one after the other), or
+               parsed JSON. Files of annotation tools: see `spot.annotation_tools`; those of data sets:
                JSON: ActivityNet's `{"database": {id: {"subset", "duration", "annotations": [{"segment", "label"}]}}}`
                with the variants of OpenTAD (`frame`), ActionFormer (`fps`, `label_id`), AFSD / G-TAD (segments are
                text, no duration), or BMN / SSTAP / SPOT's flat `{id: {"duration_second", "annotations", ...}}`.
@@ -74,6 +90,7 @@ def read_annotations(source, info_path=None, attempt=strictly):
     info_path: `*video_info*.csv` (a path or pattern) with the facts that the annotations leave out; its subset wins.
 
     attempt:   how each part that may be faulty is read, see `strictly`; a part that it gives up is left out
+    options:   `tool_recordings.ReadingOptions`, what files of annotation tools leave open
 
     A leading `v_` is taken off where every id of the file has it: ActivityNet itself has ids such as `v_UmAH95xls`.
     Nothing is mended: segments stay as they are. Raises SpotError with the file, the video and the value.
@@ -88,18 +105,38 @@ def read_annotations(source, info_path=None, attempt=strictly):
 
     info = (watched(read_video_info, info_path, watched) if info_path else None) or {}
     if isinstance(source, dict):
-        videos = _videos_of_json(source, "the annotations", info, watched)
+        parts = {_title(source): _videos_of_json(source, "the annotations", info, watched)}
     else:
-        parts = [watched(_videos_of_file, path, info, watched) for path in matching_files(source)]
-        videos = [video for part in parts if part is not None for video in part]
-    # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
-    names = Counter(video.name for video in videos)
-    twice = [name for name, count in names.items() if count > 1 or (name.startswith("v_") and name[2:] in names)]
-    for name in twice:
-        attempt(_refuse, f"{_title(source)}: two videos are called {name!r} (v_ left aside); keep one of them")
+        parts = {path: watched(_videos_of_file, path, info, watched, options) for path in _files_of(source)}
+    places = [(video, path) for path, part in parts.items() for video in part or ()]
+    videos = _each_once(places, source, attempt)
     if info and not given_up:  # else it would miss the videos that could not be read
+        names = {video.name for video in videos}
+        if videos and all(video.annotated is not None for video in videos):  # a tool's file has no empty recordings
+            rows = pair_names([row for row, facts in info.items() if facts.get("subset")], names)
+            return videos + [unannotated(row, info[row]) for row, name in rows.items() if name is None]
         attempt(_refuse_rows_without_video, info, names, info_path, source)
-    return list({video.name: video for video in videos}.values()) if twice else videos
+    return videos
+
+
+def _files_of(source):
+    """The files that a path, folder or pattern means."""
+    return annotation_files(source) if Path(source).is_dir() else matching_files(source)
+
+
+def _each_once(places, source, attempt):
+    """The videos of [(video, path)]; where two have one name, the last one, once `attempt` lets that pass."""
+    # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
+    found, kept = {}, {}
+    for video, path in places:
+        found.setdefault(video.name, []).append(path)
+        kept[video.name] = video
+    for name, paths in found.items():
+        if len(set(paths)) > 1:
+            attempt(_refuse, f"{paths[0]} and {paths[1]} are both about the recording {name!r}; keep one of them")
+        elif len(paths) > 1 or (name.startswith("v_") and name[2:] in found):
+            attempt(_refuse, f"{_title(source)}: two videos are called {name!r} (v_ left aside); keep one of them")
+    return list(kept.values())
 
 
 def _refuse(sentence):
@@ -113,16 +150,30 @@ def _title(source):
 # --- one file ---------------------------------------------------------------------------------------------------------
 
 
-def _videos_of_file(path, info, attempt):
-    if path.suffix.lower() == ".csv":
-        return _videos_of_thumos_table(path, info, attempt)
+def _videos_of_file(path, info, attempt, options):
+    """The videos of one file, whose format its content tells."""
+    text = read_text(path, xml=True)
+    suffix, first = path.suffix.lower(), text.lstrip()[:1]
+    if first in ("{", "[") or (suffix not in (*TABLES, ".txt") and first != "<"):
+        return _videos_of_json_text(text, path, info, attempt, options)
+    recordings = read_text_recordings(path, text, options)
+    if recordings is not None:
+        return videos_of(recordings, info, options, attempt)
+    return _videos_of_thumos_table(path, *parse_table(text, path), info, attempt)
+
+
+def _videos_of_json_text(text, path, info, attempt, options):
+    """JSON of a data set or of an annotation tool."""
     repeated = []
-    data = read_json(path, repeated)
-    if not isinstance(data, dict):
-        raise SpotError(f"{path}: holds a {type(data).__name__}, not an annotation dict")
+    data = parse_json(text, path, repeated)
     for key in repeated:
         attempt(_refuse, f"{path}: two entries are called {key!r}, and only the last one would be read; rename or "
                          "remove one of them")
+    recordings = read_json_recordings(path, data, options)
+    if recordings is not None:
+        return videos_of(recordings, info, options, attempt)
+    if not isinstance(data, dict):
+        raise SpotError(f"{path}: holds a {type(data).__name__}, not an annotation dict")
     return _videos_of_json(data, path, info, attempt)
 
 
@@ -142,9 +193,9 @@ def _videos_of_json(data, where, info, attempt):
     return _build_videos(database, where, info, attempt)
 
 
-def _videos_of_thumos_table(path, info, attempt):
+def _videos_of_thumos_table(path, columns, rows, info, attempt):
     """A raw THUMOS14 table -> list of Video. One row is one segment; the subset is in the video's name."""
-    columns, rows = read_table(path)
+    rows = [row for _, row in rows]
     if {"video", "type", "type_idx", "start", "end"} <= set(columns):
         video, class_id, start, end = "video", "type_idx", "start", "end"
     elif {"video-name", "t-init", "t-end", "label-idx"} <= set(columns):
@@ -153,8 +204,9 @@ def _videos_of_thumos_table(path, info, attempt):
         rows = [{**row, "type": names.get(row[class_id], "")} for row in rows]
     else:
         raise SpotError(
-            f"{path}: has columns {', '.join(columns)}; a THUMOS14 table has video, type, type_idx, start, end or "
-            "video-name, t-init, t-end, label-idx"
+            f"{path}: has columns {', '.join(columns)}; annotations are tables of video, start, end, label, BORIS's "
+            "aggregated events (Behavior, Behavior type, Start (s), Stop (s)), or THUMOS14's (video, type, type_idx, "
+            "start, end or video-name, t-init, t-end, label-idx)"
         )
     if not rows:
         raise SpotError(f"{path}: holds no segment; was it fully downloaded?")
@@ -193,6 +245,9 @@ def _build_video(name, entry, where, extra, attempt):
     annotations = annotations or []
     if not isinstance(annotations, list):
         raise SpotError(f"{where}: `annotations` is a {type(annotations).__name__}, not a list of segments")
+    annotated = keys_of(entry).get("annotated")  # the mark of a recording that somebody looked through
+    if annotated is not None and not isinstance(annotated, bool):
+        raise SpotError(f"{where}: `annotated` is {short(annotated)}, not true or false")
     rows = (attempt(_segment, annotation, where) for annotation in annotations)
     rows = [row for row in rows if row is not None]
     actions = [row for row in rows if row[1] != AMBIGUOUS]
@@ -208,6 +263,7 @@ def _build_video(name, entry, where, extra, attempt):
         feature_duration_sec=feature_duration,
         ambiguous_sec=_as_segments(segment for segment, label, _ in rows if label == AMBIGUOUS),
         label_ids=tuple(label_id for _, _, label_id in actions) if has_ids else None,
+        annotated=annotated,
     )
 
 

@@ -183,6 +183,11 @@ def read_json(path, repeated=None):
 
     repeated: a list that takes the keys that stand twice in one object, of which Python keeps the last without a word
     """
+    return parse_json(read_text(path), path, repeated)
+
+
+def parse_json(text, path, repeated=None):
+    """The value of a JSON text; path: of its file; repeated and SpotError as in `read_json`."""
 
     def dict_of(pairs):
         entry = dict(pairs)
@@ -190,7 +195,6 @@ def read_json(path, repeated=None):
             repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return entry
 
-    text = read_text(path)
     try:
         return json.loads(text, object_pairs_hook=None if repeated is None else dict_of)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python converts

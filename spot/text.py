@@ -58,16 +58,16 @@ def unpacked(file):
     return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
 
 
-def codec_of(head, path):
+def codec_of(head, path, xml=False):
     """The codec of a text by its first bytes: UTF-8 with or without byte order mark, UTF-16, UTF-32.
 
-    SpotError that says what the file `path` is, where it is no text.
+    xml: may it be XML? SpotError that says what the file `path` is, where it is no text.
     """
     for mark, codec in MARKS:
         if head.startswith(mark):
             return codec
     for start, kind, advice in KINDS:
-        if start.match(head):
+        if start.match(head) and not (xml and head.lstrip().startswith(b"<?xml")):
             raise SpotError(f"{path}: is {kind}, not text; {advice}")
     if len(head) > 3 and not head[1] and not head[3] and head[0] and head[2]:
         return "utf-16-le"
@@ -76,14 +76,14 @@ def codec_of(head, path):
     return "utf-8"
 
 
-def read_text(path):
+def read_text(path, xml=False):
     """The text of a file in UTF-8, UTF-16 or UTF-32, or of a gzip file of it; SpotError where it is missing or another.
 
-    Line ends stay as they are.
+    Line ends stay as they are. xml: may it be XML?
     """
     try:
         with open(path, "rb") as packed, unpacked(packed) as file:
-            codec = codec_of(file.peek(HEAD_BYTES)[:HEAD_BYTES], path)
+            codec = codec_of(file.peek(HEAD_BYTES)[:HEAD_BYTES], path, xml)
             if file is packed:
                 return file.read().decode(codec)
             pieces = []
@@ -121,9 +121,15 @@ def read_table(path):
 
     A row that is shorter or longer than the header is a SpotError: the last one of a file that was cut off is.
     """
-    text = read_text(path)
+    columns, rows = parse_table(read_text(path), path)
+    return columns, [row for _, row in rows]
+
+
+def parse_table(text, path):
+    """The columns of a table in a text, and its rows as (line, dict); path: its file. SpotError as in `read_table`."""
+    delimiter = "\t" if str(path).lower().endswith(".tsv") else delimiter_of(text)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text), skipinitialspace=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
         rows = [(reader.line_num, [clean(cell) for cell in row]) for row in reader if any(map(clean, row))]
     except csv.Error as error:
         raise SpotError(f"{path}: is not a CSV table ({error}); was it fully downloaded?") from error
@@ -134,7 +140,7 @@ def read_table(path):
         if len(row) != len(columns):
             raise SpotError(f"{path}: is not a CSV table (line {line} has {len(row)} cells, the header "
                             f"{len(columns)}); was it fully downloaded?")
-    return columns, [dict(zip(columns, row, strict=True)) for _, row in rows]
+    return columns, [(line, dict(zip(columns, row, strict=True))) for line, row in rows]
 
 
 def delimiter_of(text):

@@ -148,3 +148,16 @@ def test_a_threshold_that_is_given_is_not_chosen_and_a_missing_one_is_told(run, 
     spot_inference.main([f"checkpoint={tmp_path}"])
     assert "no actions.csv" in capsys.readouterr().out and not (tmp_path / "actions.csv").exists()
     assert json.loads((tmp_path / "detections.json").read_text())["action_threshold"] is None
+
+
+def test_write_gives_the_actions_to_annotation_tools(run, tmp_path):
+    """What --write puts into a table are the rows of actions.csv; a threshold of 0 makes some."""
+    spot_inference.main([f"checkpoint={run}", f"output_path={tmp_path}", "testing.action_threshold=0",
+                         "--write", "csv,eaf,vtt"])
+    with (tmp_path / "csv" / "annotations.csv").open(encoding="utf-8") as file:
+        written = [(row["video"], float(row["start"]), float(row["end"]), row["label"], float(row["score"]))
+                   for row in csv.DictReader(file) if row["label"]]
+    assert written and written == rows_of(tmp_path / "actions.csv")
+    videos = {video for video, *_ in written}
+    for suffix in ("eaf", "vtt"):
+        assert videos <= {path.stem for path in (tmp_path / suffix).iterdir()}
