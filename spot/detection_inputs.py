@@ -73,10 +73,13 @@ def external_of(external, count, num_classes):
     """Class probabilities of another classifier for each recording, a list of (K,) arrays or of None.
 
     external: None, (K,) for all, or a list or array with one for each. SpotError for other shapes, and where some of
-    the recordings have none.
+    the recordings have none. num_classes: K, None where the model does not tell: then those of the first recording
     """
     if external is None:
         return [None] * count
+    if isinstance(external, str | bytes | dict | set | Real) or getattr(external, "ndim", 1) == 0:
+        raise SpotError(f"detect: external is {shown(external)}; it must be None, (K,), or a list with one for each "
+                        "recording")
     is_one = not any(one is None for one in external) and np.ndim(external[0]) == 0 if len(external) else False
     items = [external] * count if is_one else list(external)
     if len(items) != count:
@@ -86,10 +89,13 @@ def external_of(external, count, num_classes):
             return items
         raise SpotError("detect: external has scores for some recordings only; give zeros for those without")
     arrays = [_array_of(item) for item in items]
+    if num_classes is None and arrays and arrays[0].ndim == 1:
+        num_classes = len(arrays[0])
+    wanted = "a probability" if num_classes is None else f"{num_classes} probabilities, one"
     for index, array in enumerate(arrays):
         if array.shape != (num_classes,) or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise SpotError(f"detect: external{_which(index, count)} has shape {array.shape} of {array.dtype}; "
-                            f"expected {num_classes} probabilities, one for each class")
+                            f"expected {wanted} for each class")
     return arrays
 
 

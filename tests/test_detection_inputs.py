@@ -58,6 +58,15 @@ def test_external_scores_for_all_or_for_each():
     assert external_of([None, None], 2, K) == external_of(None, 2, K) == [None, None]
 
 
+def test_external_scores_of_a_model_that_does_not_tell_its_classes():
+    """K is then that of the first recording; the others must have as many."""
+    assert [list(x) for x in external_of(np.array([0, 0.9]), 2, None)] == [[0, 0.9]] * 2
+    with pytest.raises(SpotError, match=r"recording 2 of 2 has shape \(3,\) of float64; expected 2 probabilities"):
+        external_of([np.ones(2), np.ones(3)], 2, None)
+    with pytest.raises(SpotError, match=r"has shape \(1, 2\) of float64; expected a probability for each class"):
+        external_of([np.ones((1, 2))], 1, None)
+
+
 def test_nothing_is_found_where_no_snippet_has_seen():
     """20 snippets of a second and a duration of 100 s: the last snippet ends at 20 s, not at 100."""
     rows, = found(X, 100.0)
@@ -104,6 +113,7 @@ def test_durations_that_are_none(durations, words):
     ({"fps": "25"}, "fps is '25'"), ({"fps": None}, "the window grid needs fps, the frames per second of each"),
     ({"feature_duration_sec": [1]}, "1 values of feature_duration_sec"), ({"every": 0}, "every is 0"),
     ({"external": np.ones(2)}, r"external of recording 1 of 2 has shape \(2,\)"), ({"external": [np.ones(K)]}, "for 1"),
+    ({"external": 0.5}, "external is 0.5"), ({"external": np.array(0.5)}, "external is"), ({"external": "x"}, "is 'x'"),
     ({"external": [np.ones(K), None]}, "some recordings only"), ({"external": ["a", "b"]}, "external of recording 1")])
 def test_settings_that_cannot_be(changes, words):
     with pytest.raises(SpotError, match=words):
