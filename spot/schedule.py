@@ -8,8 +8,8 @@ WARMUP_STEPS = 30
 EPOCHS = 32
 # How often each sequence is seen: the labeled ones on labels alone, the unlabeled ones once pseudo labels have begun;
 # and between how many steps each of the two parts stays. docs/results.md shows the curves that these come from.
-LABELED_PASSES, UNLABELED_PASSES = 12, 10
-FEWEST_ALONE, MOST_ALONE = 1600, 9600
+LABELED_PASSES, UNLABELED_PASSES = 56, 12
+FEWEST_ALONE, MOST_ALONE = 1600, 6400
 FEWEST_WITH_UNLABELED, MOST_WITH_UNLABELED = 800, 6400
 
 

@@ -13,16 +13,22 @@ from spot.schedule import (
 
 
 def test_many_unlabeled_sequences_by_hand():
-    """902 labeled ones 12 times, 16 a step, are 677 steps: 1,600 it is. 8,098 unlabeled ones 10 times, 24 a step, are
-    3,374.2 steps. Together 4,974.2 -> 4,992 = 32 x 156, of which 1600 / 4974.2 = 32.2 % are on labels alone.
+    """902 labeled ones 56 times, 16 a step, are 3,157 steps. 8,098 unlabeled ones 12 times, 24 a step, are 4,049 steps.
+    Together 7,206 -> 7,232 = 32 x 226, of which 3157 / 7206 = 43.8 % are on labels alone.
     """
     plan = plan_training(902, 8098, 16, 24)
-    assert plan.steps == 4992 and plan.burn_in == pytest.approx(0.3217, abs=1e-4)
+    assert plan.steps == 7232 and plan.burn_in == pytest.approx(0.4381, abs=1e-4)
+
+
+def test_few_sequences_by_hand():
+    """139 labeled ones 56 times are 486.5 steps, so 1,600; 1,249 unlabeled ones 12 times are 624.5, so 800: 2,400."""
+    plan = plan_training(139, 1249, 16, 24)
+    assert plan.steps == 2400 and plan.burn_in == pytest.approx(2 / 3)
 
 
 def test_many_labeled_sequences_by_hand():
-    """9,000 labeled ones 12 times, 16 a step: 6,750 steps, and the 800 that are always there: 7,550 -> 7,552."""
-    assert plan_training(9000, 0, 16, 24).steps == 7552
+    """9,000 labeled ones 56 times would be 31,500 steps: the most, 6,400, and the 800 that are always there."""
+    assert plan_training(9000, 0, 16, 24).steps == 7200
 
 
 @pytest.mark.parametrize(("labeled", "unlabeled"), [(1, 0), (5, 20), (139, 1249), (902, 8098), (10**6, 10**7)])
