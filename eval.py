@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from spot.annotations import read_class_file, read_class_ids, read_video_ids
-from spot.command_line import Parser, command, parse, run, whole_number
+from spot.command_line import Parser, command, note_unread_config, parse, run, whole_number
 from spot.config import load_config, plain
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.epic_kitchens import TIOU as EPIC_TIOU
@@ -269,6 +269,7 @@ def read_run_config(arguments):
         raise SpotError(f"{files[0]}: no config.yaml beside it tells the ground truth; give --ground-truth FILE and "
                         "--subset NAME, or --config FILE")
     own = None if folder is None else Path(folder) / "config.yaml"
+    note_unread_config(arguments.config, own)
     return load_config(own or arguments.config or DEFAULT_CONFIG,
                        [*arguments.overrides, f"output_path={folder or folders[0]}"])
 
@@ -301,7 +302,7 @@ def operating_point_of(job, arguments, videos, result):
     if arguments.operating_predictions and not arguments.operating_point:
         raise SpotError("--operating-predictions needs --operating-point SUBSET")
     if arguments.action_threshold is not None and not np.isfinite(arguments.action_threshold):
-        raise SpotError(f"--action-threshold {arguments.action_threshold} is no score; give a number, such as 0.3")
+        raise SpotError(f"--action-threshold {arguments.action_threshold} is no score; give a finite number")
     if arguments.operating_point and arguments.action_threshold is not None:
         raise SpotError("--operating-point chooses the score that --action-threshold gives; leave one of them out")
     if arguments.operating_point:

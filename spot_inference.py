@@ -30,6 +30,7 @@ DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder or a checkpoint file, as checkpoint="
 SIZES = ("dataset.grid", "model.temporal_scale", "model.feat_dim")  # which `check_fit` refuses
 LEARNING_KEYS = ("dataset.labeled", "dataset.split_seed", "dataset.train_subset")
+GIVE_THRESHOLD = "give the score from which on a detection is an action by testing.action_threshold=SCORE"
 NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
 
 
@@ -121,6 +122,7 @@ def settings_of(arguments):
     own = run / "config.yaml"
     if not own.is_file():
         return load_config(arguments.config or DEFAULT_CONFIG, overrides)
+    command_line.note_unread_config(arguments.config, own)
     if "checkpoint" in given and "output_path" not in given:
         overrides.append(f"output_path={run}")
     if given.get("checkpoint") and run == Path(given["checkpoint"]) and not RunFolder(run).checkpoints():
@@ -180,16 +182,30 @@ def tell_of_other_data(config, typed):
             print(f"note: {key} is {given}, and of the run {own}", file=sys.stderr)
 
 
-def describe_elsewhere(config, folder):
-    """Where detections do not lie with their run, write its settings beside them: by these they are evaluated.
+@contextlib.contextmanager
+def described_elsewhere(config, folder):
+    """A block that writes detections. Where these do not lie with their run, its settings are then written beside them:
+    by these they are evaluated.
 
-    SpotError where another run lies there.
+    After an error in the block earlier detections still lie there, and so do their settings. SpotError where another
+    run lies there.
     """
     if config.checkpoint is None or folder.path.resolve() == folder_of(config.checkpoint).resolve():
+        yield
         return
     if folder.checkpoints():
         raise SpotError(f"output_path {folder.path} holds another run than checkpoint={config.checkpoint}; choose "
                         "another output_path")
+    try:
+        yield
+    except KeyboardInterrupt:  # what was found until then has replaced earlier detections
+        write_description(config, folder)
+        raise
+    write_description(config, folder)
+
+
+def write_description(config, folder):
+    """Settings and labeled videos of a run, beside detections that lie elsewhere."""
     save_config(config, folder.config)
     labeled = RunFolder(folder_of(config.checkpoint)).labeled
     if labeled.is_file():
@@ -231,12 +247,12 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
             kept[name] = entries
 
     with locked(folder.path / "inference.lock", f"output_path {folder.path}"):
-        describe_elsewhere(config, folder)
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         action = action_threshold(config)
         facts = {video.name: (video.duration_sec, fps or video.fps, video.media) for video in wanted}
-        with (written_actions(formats, folder.path, action, facts, class_names) as add_for_others,
+        with (described_elsewhere(config, folder),
+              written_actions(formats, folder.path, action, facts, class_names) as add_for_others,
               actions_table(folder.actions, action) as add_actions):
             write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
                              {**facts_of(config, action), "missing_features": missing},
@@ -358,20 +374,19 @@ def action_threshold(config):
     """
     if config.testing.action_threshold is not None:
         return {"threshold": config.testing.action_threshold, "per_class": {}, "chosen_on": "testing.action_threshold"}
-    run = Path(config.checkpoint or config.output_path)
-    path = RunFolder(run if run.is_dir() else run.parent).action_threshold
+    path = run_of(config).action_threshold
     if not path.is_file():
-        print("no actions.csv: the checkpoint comes without a threshold; give testing.action_threshold=0.3, say")
+        print(f"no actions.csv: the checkpoint comes without a threshold; {GIVE_THRESHOLD}")
         return None
     chosen, scoring = read_action_threshold(read_json(path)), scoring_values(config)
     if chosen is None or not isinstance(chosen.get("scoring"), dict):
-        raise SpotError(f"{path}: is not as the training wrote it; give testing.action_threshold=0.3, or remove it")
+        raise SpotError(f"{path}: is not as the training wrote it; remove it, or {GIVE_THRESHOLD}")
     if changed := [key for key in scoring if chosen["scoring"].get(key) != scoring[key]]:
-        print(f"no actions.csv: the threshold in {path} was chosen with another testing.{changed[0]}; give one for the "
-              "scores that the settings make now, such as testing.action_threshold=0.3")
+        print(f"no actions.csv: the threshold in {path} was chosen with another testing.{changed[0]}, for other scores "
+              f"than the settings make now; {GIVE_THRESHOLD}")
         return None
     if chosen["threshold"] is None:
-        print(f"no actions.csv: no detection is right on {chosen['chosen_on']}; give testing.action_threshold=0.3, say")
+        print(f"no actions.csv: no detection is right on {chosen['chosen_on']}; {GIVE_THRESHOLD}")
         return None
     return {key: chosen[key] for key in ("threshold", "per_class", "chosen_on")}
 

@@ -129,14 +129,15 @@ def likely_unit(videos, ends_sec, fps=None):
     known = [(video.segments_sec, video.duration_sec or end_sec, fps or video.fps)
              for video, end_sec in zip(videos, ends_sec, strict=True) if len(video.segments_sec)]
     known = [(segments, end, rate) for segments, end, rate in known if math.isfinite(end)]
+    # Before the factors: with several actions, times fit a duration that is too short in many units.
+    lengths = [(segments[:, 1] - segments[:, 0], end) for segments, end, _ in known]
+    if known and np.mean([bool((np.abs(length - end) <= 0.01 * end).any()) for length, end in lengths]) >= NEARLY_ALL:
+        return "the duration is that of an action, where it must be that of the whole video"
     factors = (("frames: divide them by the frames per second", [rate and 1 / rate for *_, rate in known]),
                ("milliseconds: divide them by 1000", [1e-3] * len(known)))
     for words, scales in factors:
         if known and None not in scales and _fit(known, scales):
             return f"they fit as {words}"
-    lengths = [(segments[:, 1] - segments[:, 0], end) for segments, end, _ in known]
-    if known and np.mean([bool((np.abs(length - end) <= 0.01 * end).any()) for length, end in lengths]) >= NEARLY_ALL:
-        return "the duration is that of an action, where it must be that of the whole video"
     return ""
 
 

@@ -121,6 +121,13 @@ def command(script, *words):
     return "python " + shlex.join([script, *map(str, words)])
 
 
+def note_unread_config(given, own):
+    """Say that `--config` has no effect where a run has settings of its own; given, own: paths, or None."""
+    if given and own and os.path.realpath(given) != os.path.realpath(own):
+        print(f"note: --config {given} is not read, because {own} holds; key=value changes a setting of it",
+              file=sys.stderr)
+
+
 def run(main, speaks=lambda code: True, memory_advice=MEMORY_ADVICE):
     """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C.
 

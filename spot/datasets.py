@@ -137,8 +137,8 @@ class GridSettings:
         fps = self.fps or video.fps
         if self.grid == "resize" or not fps:
             return None
-        return duration_mismatch(num_snippets, self.stride * self.every, self.window, fps, video.duration_sec,
-                                 self.offset)
+        return duration_mismatch(num_snippets, self.stride, self.window, fps, video.duration_sec, self.offset,
+                                 self.every)
 
     def covered_sec(self, num_rows, duration_sec, fps):
         """Window grid: the duration of a video, or where its features end, where that is far before.

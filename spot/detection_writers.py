@@ -100,8 +100,8 @@ def written_actions(formats, folder, action, facts, class_names=()):
         yield lambda video, entries: None
         return
     if action is None:
-        raise SpotError("--write needs to know from which score on a detection is an action; give "
-                        "testing.action_threshold=0.3, say")
+        raise SpotError("--write needs to know from which score on a detection is an action; give it by "
+                        "testing.action_threshold=SCORE")
     recordings = []
 
     def add(video, entries):

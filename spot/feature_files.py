@@ -6,6 +6,7 @@ Torch is needed, and imported, for the files of torch only. No file can run code
 import contextlib
 import csv
 import io
+import itertools
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -107,6 +108,16 @@ def is_feature_file(path):
     return path.suffix.lower() in READERS or (path.is_file() and format_of(path) in READERS)
 
 
+def is_text_table(path):
+    """Is a CSV a table of words, such as a list of videos, where features would have numbers?"""
+    try:
+        text = read_text(path).lstrip()
+    except SpotError:
+        return False
+    rows = list(itertools.islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text)), 2))
+    return len(rows) == 2 and any(_number_in(cell) is None for cell in rows[1])
+
+
 def format_of(path):
     """By how a file begins: the suffix in READERS that it should have, words for what it is else, None for no idea."""
     with open(path, "rb") as file:
@@ -135,7 +146,7 @@ def _format_of_zip(path):
 
 
 def _read_csv(path):
-    text = read_text(path).lstrip()
+    text = _with_commas(read_text(path).lstrip())
     separator = delimiter_of(text)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     is_header = _is_header(next(rows, []), next(rows, []))
@@ -146,6 +157,14 @@ def _read_csv(path):
         raise SpotError("there is no snippet in it, only a header; extract the features again") from error
     table = table.to_numpy()
     return table[:, 1:] if is_header and _numbers_rows(text, separator, table) else table
+
+
+def _with_commas(text):
+    """A table whose cells are separated by spaces alone, as numpy.savetxt writes it, with commas instead."""
+    first_line = text.partition("\n")[0].strip()
+    if " " not in first_line or any(sign in first_line for sign in ',;\t"'):
+        return text
+    return "\n".join(",".join(line.split()) for line in text.splitlines())
 
 
 def _number_in(cell):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spot.annotations import matching_files
 from spot.errors import SpotError
-from spot.feature_files import FEATURE_KEYS, READERS, is_feature_file, opened, refusing_broken, videos_in
+from spot.feature_files import FEATURE_KEYS, READERS, is_feature_file, is_text_table, opened, refusing_broken, videos_in
 from spot.text import clean
 
 # Formats of which one file may hold many videos.
@@ -86,17 +86,27 @@ def _stem(file):
 
 def _nested(folder):
     """[(video, place)] of the feature files in a folder, or else in the folders in it."""
-    files = [file for file in _entries(folder) if is_feature_file(file)]
+    files = _without_tables([file for file in _entries(folder) if is_feature_file(file)])
     if files:
         # A folder of a handful of files may hold one per subset, with all of its videos.
         return [one for file in files for one in (_videos_of(file) if len(files) <= MAX_OF_MANY else _alone(file))]
     by_folder = _files_below(folder, MAX_DEPTH)
+    if not by_folder:  # a table may be all that there is, and is told when it is read
+        return [one for file in _entries(folder) if is_feature_file(file) for one in _alone(file)]
     names = {tuple(file.name for file in files) for files in by_folder.values()}
     stems = {_stem(file) for files in by_folder.values() for file in files}
     if (len(by_folder) > 1 and len(names) == 1) or (by_folder and stems <= GENERIC_NAMES):
         _refuse_several(folder, by_folder)
         return [(path.name, (files[0], None)) for path, files in by_folder.items()]
     return [one for files in by_folder.values() for file in files for one in _alone(file)]
+
+
+def _without_tables(files):
+    """The files without lists of the videos, such as index.csv, which often lie beside features."""
+    tables = [file for file in files if file.suffix.lower() == ".csv"]
+    if len(tables) > MAX_OF_MANY:  # one file per video
+        return files
+    return [file for file in files if file not in tables or not is_text_table(file)]
 
 
 def _alone(file):

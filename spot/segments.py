@@ -87,17 +87,20 @@ def features_end_sec(num_snippets, stride, window, fps, offset=0):
     return (offset + (num_snippets - 1) * stride + window) / fps
 
 
-def duration_mismatch(num_snippets, stride, window, fps, duration_sec, offset=0):
+def duration_mismatch(num_snippets, stride, window, fps, duration_sec, offset=0, every=1):
     """Half a sentence about native features that end far from the end of their video; None where both agree.
 
-    Arguments as of `window_grid`; far: more than 10 % of the duration and more than two snippets. The words name the
-    distance between two snippets that would make them fit, in frames, from these very numbers.
+    Arguments as of `window_grid`; where only every n-th row of a file is used, `every` = n, and `stride` is from row to
+    row of the file
+    far: more than 10 % of the duration and more than two snippets. The words name the stride that would make them fit,
+    in frames, from these very numbers.
     """
-    end_sec = features_end_sec(num_snippets, stride, window, fps, offset)
+    step = stride * every
+    end_sec = features_end_sec(num_snippets, step, window, fps, offset)
     if not duration_sec or abs(end_sec - duration_sec) <= max(MAX_TIME_DIFFERENCE * duration_sec,
-                                                              2 * (stride + window) / fps):
+                                                              2 * (step + window) / fps):
         return None
-    fitting = (duration_sec * fps - offset) / num_snippets
+    fitting = (duration_sec * fps - offset) / (num_snippets * every)
     return (f"its features reach to {end_sec:.1f} s of {duration_sec:.1f} s; at {fps:g} frames per second a stride of "
             f"about {fitting:.3g} frames would fit them, {stride:g} is set")
 

@@ -215,7 +215,7 @@ def frame_rate(value, where):
     except ZeroDivisionError:
         return None
     except (ValueError, OverflowError) as error:
-        raise SpotError(f"{where}: {short(value)} is no frame rate; give frames per second, such as 25 or 30000/1001"
+        raise SpotError(f"{where}: {short(value)} is no frame rate; give frames per second as a number or a fraction"
                         ) from error
     return rate if rate > 0 else None
 

@@ -54,6 +54,12 @@ def test_a_duration_of_the_action_is_told():
     assert "one ends at 47 s of 7 s" in unusable(losses_of(videos), "x")
 
 
+def test_a_duration_of_one_of_several_actions_is_told():
+    """4 s of 10 to 14 s: divided by 25 the ends, 14 and 37 s, would lie within 4 s, but they are no frames."""
+    videos = [video(name, (10, 14, "run"), (30, 37, "jump"), duration=4.0, fps=25) for name in "ab"]
+    assert "the whole video" in losses_of(videos).unit
+
+
 def test_losses_are_counted_by_reason():
     """In 10 s: a point, one backward, one outside, [6, 30] keeps 4 of 24 s, [8, 11] keeps 2 of 3 s, two are sound."""
     spans = [(3, 3), (5, 4), (11, 12), (6, 30), (8, 11), (1, 2), (2, 3)]

@@ -4,7 +4,6 @@ import argparse
 import itertools
 import multiprocessing
 import os
-import socket
 import sys
 import time
 
@@ -35,14 +34,13 @@ def together(body, folder, *arguments, count=2):
 
     Returns their exit codes, and what all of them wrote to stdout and to stderr.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # As torchrun does: the store belongs to who starts the processes, so its port is never free for others.
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     processes = multiprocessing.get_context("forkserver")
     # What takes long to import, so that it is done once.
     processes.set_forkserver_preload(["spot_train", "spot_inference", "eval", "pytest", "torch._dynamo",
                                       "tensorboard.backend.event_processing.event_accumulator"])
-    workers = [processes.Process(target=work, args=(number, count, port, folder, body, arguments))
+    workers = [processes.Process(target=work, args=(number, count, store.port, folder, body, arguments))
                for number in range(count)]
     for worker in workers:
         worker.start()
@@ -55,7 +53,8 @@ def together(body, folder, *arguments, count=2):
 def work(number, count, port, folder, body, arguments):
     """One of the processes."""
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count), "MASTER_PORT": str(port),
-                   "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+                   "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True",
+                   "TORCHELASTIC_RESTART_COUNT": "0"}
     sys.argv = ["spot_train.py"]
     for stream in ("stdout", "stderr"):
         os.dup2(os.open(folder / stream, os.O_CREAT | os.O_WRONLY | os.O_APPEND), getattr(sys, stream).fileno())

@@ -65,6 +65,14 @@ def test_csv_header_is_recognized(tmp_path, header):
     np.testing.assert_array_equal(read_feature(write_csv(tmp_path / "x.csv", SNIPPETS, header), C), SNIPPETS.T)
 
 
+def test_a_table_of_spaces_is_read_as_numpy_writes_it(tmp_path):
+    np.savetxt(tmp_path / "x.csv", SNIPPETS)
+    np.testing.assert_array_equal(read_feature(tmp_path / "x.csv", C), SNIPPETS.T)
+    rows = "\n".join("  ".join(f"{value:9.3f}" for value in row) for row in SNIPPETS)
+    (tmp_path / "y.csv").write_text(f"{rows}\n\n")
+    np.testing.assert_allclose(read_feature(tmp_path / "y.csv", C), SNIPPETS.T, atol=1e-3)
+
+
 @pytest.mark.parametrize("names", [("feats", "other"), ("other", "features"), ("anything",)])
 def test_the_array_of_an_archive_is_found_by_name_or_alone(tmp_path, names):
     arrays = {name: SNIPPETS if name != "other" else np.zeros((1, 1)) for name in names}

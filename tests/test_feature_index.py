@@ -32,6 +32,24 @@ def h5_groups(path, content):
                 file[f"{subset}/{name}"] = array
 
 
+def test_a_list_of_the_videos_beside_their_features_is_no_feature_file(tmp_path):
+    """index.csv, in a folder with a folder per subset or with the features themselves; alone it is told as one."""
+    table = "video,subset,path\nv0,train,train/v0.npy\n"
+    for place in ("nested", "flat"):
+        folder = tmp_path / place
+        for index, (name, array) in enumerate(MANY.items()):
+            inner = folder if place == "flat" else folder / ("train" if index else "test")
+            inner.mkdir(parents=True, exist_ok=True)
+            np.save(inner / f"{name}.npy", array)
+        (folder / "index.csv").write_text(table)
+        assert FeatureSource(folder, C).names == set(MANY)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "index.csv").write_text(table)
+    source = FeatureSource(tmp_path / "alone", C)
+    with pytest.raises(SpotError, match=r"index\.csv"):
+        source.read("index")
+
+
 # --- files of many videos ---------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from tiny import C, T, model
 import spot
 import spot_inference
 from spot import load_model
-from spot.files import read_json
+from spot.files import SpotError, read_json
 
 __all__ = ["data", "run_folder"]  # fixtures
 
@@ -115,6 +115,23 @@ def test_ctrl_c_in_inference_prints_the_command(run_folder, tmp_path, monkeypatc
     line = capsys.readouterr().err.splitlines()[-2]
     assert line == (f"this command begins again: python spot_inference.py checkpoint={run_folder} "
                     f"'output_path={tmp_path}/a folder'")
+
+
+def test_an_error_in_inference_leaves_earlier_detections_with_their_settings(run_folder, tmp_path, monkeypatch, capsys):
+    """Ctrl-C does not: what was found until then is there, by the new settings."""
+    elsewhere = [f"checkpoint={run_folder}", f"output_path={tmp_path}/out"]
+    spot_inference.main([*elsewhere, "testing.top_k=20"])
+    before = everything_below(tmp_path / "out")
+    for error in (SpotError("x.npy: is broken"), KeyboardInterrupt):
+        def stopped(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(spot_inference, "detect", stopped)
+        ends(spot_inference.main, *elsewhere, "testing.top_k=30")
+        after = everything_below(tmp_path / "out")
+        assert (after == before) is isinstance(error, SpotError)
+    assert "top_k: 30" in after[tmp_path / "out" / "config.yaml"].decode()
+    assert read_json(tmp_path / "out" / "detections.json")["partial"]
 
 
 def test_in_python_other_settings_than_those_of_the_training_are_warned_of(run_folder):

@@ -113,6 +113,15 @@ def test_detections_elsewhere_are_evaluated_there(run_folder, tmp_path):
         spot_train.main([str(folder)])
 
 
+def test_settings_that_a_run_does_not_read_are_told(run_folder, tmp_path, capsys):
+    """The run's own file is no other."""
+    for main in (spot_inference.main, evaluation_script.main):
+        for given in ("config/anet.yaml", f"{run_folder}/config.yaml"):
+            main(["--config", given, str(run_folder)])
+            told = f"note: --config {given} is not read, because {run_folder}/config.yaml holds"
+            assert (told in capsys.readouterr().err) is (given == "config/anet.yaml")
+
+
 def test_detections_do_not_replace_those_of_another_run(run_folder, data, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

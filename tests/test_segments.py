@@ -164,6 +164,14 @@ def test_features_that_end_far_from_their_video_are_told_with_the_stride_that_fi
     assert duration_mismatch(762, 25, 50, 25, None) is None
 
 
+def test_the_stride_that_fits_is_that_of_the_file_where_rows_are_left_out():
+    """Every 2nd of 200 rows, said to be 25 frames apart at 25 per second: 99 * 50 + 25 = 4975 frames, 199 s of 100 s.
+    From row to row of the file 100 * 25 / 200 = 12.5 frames fit; with 13 they reach to 99 * 26 + 25 = 2599 frames."""
+    words = duration_mismatch(100, 25, 25, 25, 100, every=2)
+    assert "199.0 s of 100.0 s" in words and "about 12.5 frames" in words and "25 is set" in words
+    assert duration_mismatch(100, 13, 25, 25, 100, every=2) is None
+
+
 @pytest.mark.parametrize(("duration_sec", "is_far"), [(100, False), (112, True), (90, True), (91, False), (110, False)])
 def test_a_tenth_of_the_duration_is_near(duration_sec, is_far):
     """100 rows of one second each: 100 s. 10 of 90 s are 11 %, 9 of 91 s 9.9 %."""
