@@ -18,7 +18,7 @@ import numpy as np
 
 from spot.annotations import read_class_file, read_class_ids, read_video_ids
 from spot.command_line import Parser, command, note_unread_config, parse, run, whole_number
-from spot.config import load_config, plain
+from spot.config import load_config, plain, reading_options
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.evaluation import evaluate_detections, parse_thresholds, read_ground_truth, threshold_key
@@ -40,6 +40,7 @@ from spot.protocols import DUPLICATE_RULES, PROTOCOLS, TIE_RULES
 from spot.provenance import git_commit
 from spot.scenes import THUMOS_VARIANTS
 from spot.text import read_lines
+from spot.tool_recordings import ReadingOptions
 
 DEFAULT_CONFIG = "config/anet.yaml"
 RUN_MEANS = "a run folder, or a detections file in one"
@@ -63,6 +64,7 @@ class Job:
     tiou: str | float | list
     output: Path | None
     labeled_file: Path | None
+    options: ReadingOptions | None = None  # what the settings add to files of annotation tools
 
 
 def main(argv=None):
@@ -193,7 +195,7 @@ def job_from_config(arguments):
             raise SpotError(f"{path}: is missing{in_folder(path)}; run {command('spot_inference.py', path.parent)} "
                             "first, or name another run, or another file by --predictions")
     for key in ("video_anno_path", "video_info_path", "blocked"):
-        if data[key] is not None and not all(path.is_file() for path in matching_files(data[key])):
+        if data[key] is not None and not all(path.exists() for path in matching_files(data[key])):
             raise SpotError(f"dataset.{key}: {data[key]} is missing{in_folder(data[key])}; name the file by "
                             f"dataset.{key}=PATH")
     labeled_file = folder / "labeled.txt"
@@ -201,6 +203,7 @@ def job_from_config(arguments):
         data.video_anno_path, arguments.video_info or data.video_info_path, arguments.blocked or data.blocked,
         predictions, compared, arguments.subset or data.eval_subset, arguments.tiou or plain(config.testing.tiou),
         Path(arguments.output or folder / "metrics.json"), labeled_file if labeled_file.is_file() else None,
+        reading_options(config),
     )
 
 
@@ -214,7 +217,7 @@ def with_ground_truth(job, task):
 
     The subset that is not named is validation, or the only one that there is.
     """
-    videos = read_ground_truth(job.ground_truth, job.info_path, task)
+    videos = read_ground_truth(job.ground_truth, job.info_path, task, job.options)
     subsets = {video.subset for video in videos}
     only = subsets.pop() if len(subsets) == 1 else "validation"
     return (job if job.subset is not None else replace(job, subset=only)), videos
@@ -344,7 +347,7 @@ def classes_without_labels(videos, classes, labeled_file):
 
 def facts_of(job, arguments, result, argv):
     """(name, value) pairs of the report: what was measured, and how."""
-    left_out = " and ".join(filter(None, [job.blocked, arguments.thumos_variant and "the THUMOS14 variant"]))
+    left_out = f", by {left_out_by(job, arguments)}" if result.num_left_out_videos or job.blocked else ""
     return [
         ("ground truth", f"{job.ground_truth}, subset {job.subset}"), ("predictions", str(job.predictions)),
         ("command", shlex.join(["python", "eval.py", *argv])), ("version", f"SPOT, commit {git_commit()}"),
@@ -352,7 +355,7 @@ def facts_of(job, arguments, result, argv):
         ("duplicate segments", f"dropped by the rule of {result.drop_duplicates}" if result.drop_duplicates
          else "all count"),
         ("THUMOS14 variant", str(arguments.thumos_variant or "none")),
-        ("left-out videos", f"{result.num_left_out_videos:,}" + (f", by {left_out}" if left_out else "")),
+        ("left-out videos", f"{result.num_left_out_videos:,}{left_out}"),
     ]
 
 
@@ -429,13 +432,19 @@ def print_result(result, job, arguments, notes):
           + ("not available (no durations)" if baseline is None else f"{100 * baseline:.2f}"))
 
 
+def left_out_by(job, arguments):
+    """What leaves videos out: a list, a variant of the test set, else that nobody annotated them."""
+    return (" and ".join(filter(None, [job.blocked, arguments.thumos_variant and "the THUMOS14 variant"]))
+            or "their lack of annotation")
+
+
 def notes_of(result, job, arguments, unlabeled):
     """One sentence for each thing that is not as plain as it should be."""
     if result.predictions.partial:
         yield PARTIAL
     if result.num_left_out_videos or job.blocked:
-        reason = " and ".join(filter(None, [job.blocked, arguments.thumos_variant and "the THUMOS14 variant"]))
-        yield f"{result.num_left_out_videos:,} videos of the subset and their detections are left out by {reason}"
+        yield (f"{result.num_left_out_videos:,} videos of the subset and their detections are left out by "
+               f"{left_out_by(job, arguments)}")
     if arguments.thumos_variant and result.num_videos != arguments.thumos_variant:
         yield f"note: the ground truth holds {result.num_videos} videos of this variant, not {arguments.thumos_variant}"
     if result.num_toggled_ids:

@@ -121,9 +121,10 @@ def without_blocked(videos, path):
 def labeled_split(training_videos, labeled, split_seed, info_path=None):
     """The names of the training videos whose labels may be used, in file order.
 
-    labeled: a fraction in (0, 1] (float or its text): max(1, round(fraction * n)) videos, covering the classes, chosen
-             by `split_seed`; or a file with one video id per line, with or without `v_`; or `info`: the rows of
-             `info_path` that are not `training_unlabel` (the published splits).
+    labeled: a fraction in (0, 1] (float or its text): max(1, round(fraction * n)) of the n videos that are not known to
+             lack annotation, covering the classes, chosen by `split_seed`; `annotated`: every video that is annotated;
+             a file with one video id per line, with or without `v_`; or `info`: the rows of `info_path` that are not
+             `training_unlabel` (the published splits).
     Raises SpotError for unknown ids, a fraction outside (0, 1], or an empty choice.
     """
     names = [video.name for video in training_videos]
@@ -133,12 +134,28 @@ def labeled_split(training_videos, labeled, split_seed, info_path=None):
     if fraction is not None:
         if not 0 < fraction <= 1:
             raise SpotError(f"dataset.labeled={labeled} is not in (0, 1]; 0.1 takes 10 % of the training videos")
-        chosen = _covering_choice(training_videos, max(1, round(fraction * len(names))), split_seed)
+        able = [video for video in training_videos if video.annotated is not False]
+        _refuse_none_annotated(able, names)
+        chosen = _covering_choice(able, max(1, round(fraction * len(able))), split_seed)
+    elif labeled == "annotated":
+        chosen = {video.name for video in training_videos if is_annotated(video)}
+        _refuse_none_annotated(chosen, names)
     elif labeled == "info":
         chosen = _labeled_by_info(names, info_path)
     else:
         chosen = _labeled_by_file(names, labeled)
     return [name for name in names if name in chosen]
+
+
+def is_annotated(video):
+    """Is a video marked as annotated or, where its format has no such mark, does it have a segment?"""
+    return bool(len(video.labels)) if video.annotated is None else video.annotated
+
+
+def _refuse_none_annotated(chosen, names):
+    if not chosen:
+        raise SpotError(f"none of the {len(names):,} training videos is annotated; annotate some, or check "
+                        "dataset.video_anno_path and dataset.complete_label")
 
 
 def _as_fraction(labeled):

@@ -146,7 +146,8 @@ def read_project(path, data, options):
     ethogram, observations = data["behaviors_conf"], data["observations"]
     if not isinstance(ethogram, dict) or not isinstance(observations, dict):
         raise SpotError(f"{path}: is not a BORIS project: `behaviors_conf` and `observations` must be objects")
-    codes = {entry.get("code"): str(entry.get("type", "")) for entry in ethogram.values() if isinstance(entry, dict)}
+    codes = {entry["code"]: str(entry.get("type", "")) for entry in ethogram.values()
+             if isinstance(entry, dict) and isinstance(entry.get("code"), str)}
     return [recording for name, entry in observations.items()
             for recording in _recordings(f"{path}, observation {name!r}", name, entry, codes)]
 
@@ -157,12 +158,13 @@ def _recordings(where, name, entry, codes):
         raise SpotError(f"{where}: has no list of `events`; was the project fully saved?")
     offset = number(entry.get("time offset") or 0, f"{where}, time offset")
     events = _paired(where, entry.get("events", []), offset, codes)
-    files = entry.get("file")
-    media = files.get("1") or [] if isinstance(files, dict) else []
+    media = _object(entry.get("file")).get("1") or []
     if not media:
         return [Recording(name_of(name), where, events)]
-    info = entry.get("media_info") or {}
-    facts = {file: {key: _fact(str((info.get(key) or {}).get(file, ""))) for key in ("length", "fps")}
+    if not isinstance(media, list) or not all(isinstance(file, str) for file in media):
+        raise SpotError(f"{where}: its media are {short(media)}, not a list of files; was the project fully saved?")
+    info = _object(entry.get("media_info"))
+    facts = {file: {key: _fact(str(_object(info.get(key)).get(file, ""))) for key in ("length", "fps")}
              for file in media}
     if len(media) == 1:
         return [_recording(where, media[0], events, facts)]
@@ -173,6 +175,11 @@ def _recordings(where, name, entry, codes):
     ends = list(itertools.accumulate(facts[file]["length"] for file in media))
     spans = zip([0.0, *ends], [*ends[:-1], math.inf], strict=False)
     return [_recording(where, file, _within(events, *span), facts) for file, span in zip(media, spans, strict=False)]
+
+
+def _object(value):
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _recording(where, file, events, facts):
@@ -214,10 +221,11 @@ def _row(where, index, row, offset, codes):
     """(time in seconds, subject, code, modifiers) of an event of a project."""
     if not isinstance(row, list) or len(row) < 3:
         raise SpotError(f"{where}, event {index}: is {short(row)}, not [time, subject, code, modifiers, comment]")
-    if row[2] not in codes:
+    if not isinstance(row[2], str) or row[2] not in codes:
         raise SpotError(f"{where}, event {index}: the code {short(row[2])} is not in the ethogram (`behaviors_conf`); "
                         "add it in BORIS, or remove the event")
-    return number(row[0], f"{where}, event {index}, time") - offset, row[1], row[2], str(row[3] if len(row) > 3 else "")
+    time, modifiers = number(row[0], f"{where}, event {index}, time"), row[3] if len(row) > 3 else ""
+    return time - offset, str(row[1]), row[2], str(modifiers)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
 from spot.setting_names import hint
 from spot.text import read_text
+from spot.tool_recordings import CLASSES_FROM, ReadingOptions
 
 
 def choice(default, *others):
@@ -54,6 +55,11 @@ class Dataset:
 
     video_anno_path: str = path(MISSING)  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations that do not tell
+    # What files of annotation tools leave open, see docs/formats.md.
+    point_width: float | None = number(None, 0.001)  # seconds around an event without duration; null: it is refused
+    classes_from: str = choice(*CLASSES_FROM)  # ELAN: the classes are the values of annotations, or the names of tiers
+    tiers: Any = None  # list of the tiers (ELAN), attributes (VIA), controls (Label Studio) that are read; null: all
+    complete_label: str | None = None  # an event of this label marks its recording as annotated; null: any event does
     blocked: str | None = path(None)  # video ids to leave out, in training and evaluation: OpenTAD's blocked.json
     feature_path: Any = field(default=MISSING, metadata=PATH)  # folder or .h5; a list: channels are concatenated
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
@@ -62,7 +68,7 @@ class Dataset:
     eval_subset: str = "validation"
     num_classes: int | None = None  # null: from the annotations; a number is checked against them
     class_file: str | None = path(None)  # one class per line, or a CSV of id,label; null: by label_id, or sorted
-    labeled: Any = field(default=0.1, metadata=PATH)  # share in (0, 1], file of video ids, or info (video_info_path)
+    labeled: Any = field(default=0.1, metadata=PATH)  # share in (0, 1], annotated, file of ids, or info
     split_seed: int = 0  # which videos a share takes
     grid: str = choice(*CHOICES["grid"])
     stride: int = limited("stride", 16)  # frames between two rows of the feature files (window grid)
@@ -287,7 +293,16 @@ def data_values(config):
             "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
             "feature_pattern": plain(dataset.feature_pattern), "resample_streams": dataset.resample_streams,
             "feat_dim": config.model.feat_dim,
-            "class_file": dataset.class_file, "num_classes": dataset.num_classes}
+            "class_file": dataset.class_file, "num_classes": dataset.num_classes, "options": reading_options(config)}
+
+
+def reading_options(config):
+    """What the settings add to files of annotation tools."""
+    dataset = config.dataset
+    tiers = plain(dataset.tiers)
+    if tiers is not None:
+        tiers = tuple(map(str, tiers if isinstance(tiers, list) else [tiers]))
+    return ReadingOptions(dataset.point_width, dataset.classes_from, tiers, dataset.complete_label, dataset.fps)
 
 
 def grid_values(config):
@@ -474,7 +489,8 @@ def _check_whole(config, path):
     labeled = config.dataset.labeled
     if not isinstance(labeled, str) and (isinstance(labeled, bool) or not isinstance(labeled, int | float)
                                          or not 0 < labeled <= 1):
-        raise SpotError(f"{source}: dataset.labeled must be a share in (0, 1], a file, or info, got {labeled!r}")
+        raise SpotError(f"{source}: dataset.labeled must be a share in (0, 1], annotated, a file, or info, got "
+                        f"{labeled!r}")
     for key in ("feature_path", "feature_pattern"):
         if OmegaConf.is_missing(config.dataset, key):  # load_config(None): the defaults alone
             continue

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from spot.annotation_tools import with_unannotated
 from spot.annotations import (
     class_names,
     clean_segments,
@@ -95,11 +96,13 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     source = open_features(report, data["feature_path"], data["feat_dim"], data["feature_pattern"],
                            data.get("resample_streams", False))
     faults = []
-    videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults))
+    videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults),
+                            data.get("options"))
     report.add_problems(faults, "faults of the annotations")
     if not videos:
         return report
     if source is not None:
+        videos = with_unannotated(videos, source.names)
         source.bind(video.name for video in videos)
         report.warnings += unnamed_features(source, videos, train_subset)
     all_videos, videos = videos, leave_out_blocked(report, videos, data)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from spot.annotation_tools import with_unannotated
 from spot.annotations import class_names, clean_segments, read_annotations, without_blocked
 from spot.augment import View, move_segments
 from spot.devices import to_device
@@ -29,10 +30,11 @@ COPIED_BYTES = 256 << 20
 
 
 def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
-              num_classes, resample_streams=False):
+              num_classes, resample_streams=False, options=None):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
 
     Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
+    Where the annotations come from an annotation tool, features that they do not name are unlabeled videos of training.
     SpotError names the key whose file is missing, or both numbers where `num_classes` does not fit.
     """
     _require("dataset.video_anno_path", video_anno_path)
@@ -41,15 +43,19 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
     _require("dataset.class_file", class_file)
     for path in _flat(feature_path):
         _require("dataset.feature_path", path)
-    videos = read_annotations(video_anno_path, video_info_path)
+    videos = read_annotations(video_anno_path, video_info_path, options=options)
     names = class_names(videos, class_file)
     if num_classes is not None and num_classes != len(names):
         raise SpotError(f"dataset.num_classes is {num_classes}, but {class_file or video_anno_path} has {len(names)} "
                         "classes; correct it or set it to null")
+    source = FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
+    num_known, videos = len(videos), with_unannotated(videos, source.names)
+    if len(videos) > num_known:
+        print(f"note: {len(videos) - num_known:,} recordings, such as {videos[-1].name!r}, have features and are in no "
+              "file of annotations: they are unlabeled videos of training", file=sys.stderr)
     videos, num_blocked = without_blocked(videos, blocked)
     if blocked:
         print(f"note: {num_blocked} videos are left out, because {blocked} lists them", file=sys.stderr)
-    source = FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
     other = source.bind(video.name for video in videos)
     if other:
         video, feature = next(iter(other.items()))

@@ -68,7 +68,7 @@ def read_eaf(path, root, options):
     media = [file for file in media if file]
     names = {name_of(file) for file in media}
     # A picture and its sound may be two files; two views of one recording are called by the file that annotates them.
-    name = names.pop() if len(names) == 1 else name_of(path.name)
+    name = names.pop() if len(names) == 1 else name_of(path.stem)
     events.sort(key=lambda event: event.start_sec)
     return [Recording(name, str(path), events, media=next(iter(media), None))]
 

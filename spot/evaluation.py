@@ -40,7 +40,8 @@ class Evaluation:
     whole_video_mAP (R,), whole_video_average_mAP: the baseline of `whole_video`, None where durations are missing
     num_predictions: detections in the file; num_unknown_videos, num_unknown_video_predictions: of videos that are not
     in the subset (they count as wrong); unknown_labels: {label: detections} (left out)
-    num_left_out_videos: videos of the subset that `blocked` or `thumos_variant` leaves out, with their detections
+    num_left_out_videos: videos of the subset that `blocked` or `thumos_variant` leaves out, and those of an annotation
+        tool that nobody has annotated; their detections are left out too
     num_toggled_ids: video ids that matched only with or without a leading `v_`, a suffix, or in another case
     num_short_dropped, num_duplicates_dropped: segments of the ground truth that `drop_duplicates` drops
     num_tied: detections that have the score of another one of their class; num_deciding_ties: those among them that tie
@@ -148,8 +149,9 @@ def evaluate_detections(ground_truth, predictions, subset, tiou_thresholds=ACTIV
     )
 
 
-def read_ground_truth(source, info_path=None, task=None):
-    """A list of `Video` from annotations of any format that we know; task: for those of EPIC-KITCHENS.
+def read_ground_truth(source, info_path=None, task=None, options=None):
+    """A list of `Video` from annotations of any format that we know; task: for those of EPIC-KITCHENS; options: of
+    `read_annotations`.
 
     SpotError for a broken file, and where task or info_path do not fit it.
     """
@@ -159,7 +161,7 @@ def read_ground_truth(source, info_path=None, task=None):
         return read_epic(source, task)
     if task is not None:
         raise SpotError(f"task {task} is for annotations of EPIC-KITCHENS, which the ground truth is not; leave it out")
-    return read_annotations(source, info_path=info_path)
+    return read_annotations(source, info_path=info_path, options=options)
 
 
 def parse_thresholds(value):

@@ -44,7 +44,7 @@ def read_label_table(path, columns, rows, options):
     events, facts = {}, {}
     for line, row in rows:
         cells = {key: row[column] if column else "" for key, column in chosen.items()}
-        name = name_of(cells["video"]) if chosen["video"] else name_of(path.name)
+        name = name_of(cells["video"]) if chosen["video"] else name_of(path.stem)
         if not name:
             raise SpotError(f"{path}: line {line}: names no video; give it one, or remove the line")
         own = events.setdefault(name, [])
@@ -100,4 +100,4 @@ def read_audacity(path, text, options):
         start, end, label = [*content.split("\t", 2), ""][:3]
         start, end = (number(cell.replace(",", "."), where) for cell in (start, end))
         events.append(Event(label_at(label, where), start, None if end == start else end, f"line {line}"))
-    return [Recording(name_of(path.name), str(path), events)]
+    return [Recording(name_of(path.stem), str(path), events)]

@@ -58,7 +58,8 @@ class Scene:
 
 
 def choose_videos(videos, subset, thumos_variant=None, blocked=()):
-    """The videos of `subset` that count, and the ids that `blocked` and `thumos_variant` leave out.
+    """The videos of `subset` that count, and the ids that `blocked` and `thumos_variant` leave out, and those of an
+    annotation tool that nobody has annotated: nothing is known of them.
 
     The latter are with and without `v_`, as predictions may have them. SpotError where the subset has no video.
     """
@@ -72,6 +73,7 @@ def choose_videos(videos, subset, thumos_variant=None, blocked=()):
     index = NameIndex(known)
     left_out = {index.find(video_id) or video_id for video_id in blocked}
     left_out |= {f"video_test_{number}" for number in THUMOS_VARIANTS.get(thumos_variant, ())}
+    left_out |= {video.name for video in chosen if video.annotated is False}
     kept = [video for video in chosen if video.name not in left_out]
     left_out |= {f"v_{name}" for name in left_out} | {name.removeprefix("v_") for name in left_out}
     return kept, left_out

@@ -83,10 +83,10 @@ def _labels(where, attribute, value):
     """The classes in the value of an attribute: names of its options, or the text itself."""
     if not isinstance(value, str) or not clean(value):
         return []
-    options = attribute.get("options") or {}
-    if attribute.get("type") == TEXT or not options:
+    options = attribute.get("options")
+    if attribute.get("type") == TEXT or not isinstance(options, dict) or not options:
         return [label_at(value, where)]
-    chosen = value.split(",") if attribute["type"] == CHECKBOX else [value]
+    chosen = value.split(",") if attribute.get("type") == CHECKBOX else [value]
     return [label_at(options.get(one, one), where) for one in chosen if one]
 
 
