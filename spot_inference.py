@@ -68,7 +68,7 @@ from spot.config import (
     scoring_values,
     with_values,
 )
-from spot.datasets import GridSettings, open_data, videos_of_subset, warn_of_durations, with_features
+from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.detections import read_action_threshold
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
@@ -229,7 +229,6 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
     wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
                               config.dataset.video_anno_path)
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
-    source = NotedLengths(source)
 
     fps = config.dataset.fps
     times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
@@ -257,25 +256,11 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
             write_detections(folder.detections, itertools.chain(nothing, found), len(wanted),
                              {**facts_of(config, action), "missing_features": missing},
                              [keep, add_actions, add_for_others])
-        used = {name: len(range(0, length, grid.every)) for name, length in source.lengths.items()}
-        warn_of_durations(present, used, grid)
         if plot:
             videos_to_draw = [(video.name, known, kept[video.name], (video.segments_sec, video.labels))
                               for video, known in shown]
             draw_videos(folder.timelines, model, grid, source, class_names, videos_to_draw,
                         config.testing.batch_size)
-
-
-class NotedLengths:
-    """A FeatureSource that notes how many rows the features of a video have; lengths: {name: rows} of those read."""
-
-    def __init__(self, source):
-        self.source, self.lengths = source, {}
-
-    def read(self, name):
-        features = self.source.read(name)
-        self.lengths[name] = features.shape[1]
-        return features
 
 
 def detect_all(model, config, class_names, source, names, times, **changes):
