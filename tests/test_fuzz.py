@@ -195,7 +195,7 @@ def misshapen(draw, content):
     return {**content, "state_dict": {**content["state_dict"], name: other}}
 
 
-@cases(80)
+@cases(40)
 @given(st.data())
 def test_checkpoints(folder, good, data):
     """Loaded to detect with, to begin from, or to resume and go on: each one works or is refused."""
