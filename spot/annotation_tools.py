@@ -92,15 +92,6 @@ def _refuse_both(one, other):
     raise SpotError(f"{places}: two recordings are called {one.name!r}; keep one of them")
 
 
-def with_unannotated(videos, names):
-    """The videos and, where they come from an annotation tool, those of the `names` that none of its files is about:
-    unlabeled videos of training, of which nothing but the name is known."""
-    if not videos or any(video.annotated is None for video in videos):
-        return videos
-    known = {name for name in pair_names([video.name for video in videos], names).values() if name is not None}
-    return [*videos, *(unannotated(name) for name in sorted(set(names) - known))]
-
-
 def unannotated(name, facts=None):
     """The `Video` without annotation that a name, and its row of the video info file, stand for."""
     return video_of(Recording(name, "the video info file"), facts or {}, ReadingOptions())

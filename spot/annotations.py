@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spot.annotation_tools import unannotated
 from spot.cleaning import Video, clean_segments
 from spot.dataset_formats import AMBIGUOUS, THUMOS14_CLASSES, read_annotations, read_video_info, strictly
 from spot.errors import SpotError
@@ -16,7 +17,7 @@ from spot.text import clean, listing, read_lines, read_table, whole_number
 
 __all__ = ["AMBIGUOUS", "THUMOS14_CLASSES", "Video", "check_video_id", "class_names", "clean_segments", "labeled_split",
            "match_name", "matching_files", "read_annotations", "read_class_file", "read_video_ids", "read_video_info",
-           "strictly", "without_blocked"]
+           "strictly", "with_unannotated", "without_blocked"]
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------
@@ -113,6 +114,21 @@ def without_blocked(videos, path):
     blocked = {index.find(video_id) for video_id in read_video_ids(path)} if path else set()
     kept = [video for video in videos if video.name not in blocked]
     return kept, len(videos) - len(kept)
+
+
+# --- recordings that no annotation tool knows -------------------------------------------------------------------------
+
+
+def with_unannotated(videos, names, info_path=None):
+    """The videos and, where they come from an annotation tool, those of the `names` that none of its files is about:
+    unlabeled videos of training, of which only the video info file `info_path` may tell more than the name."""
+    if not videos or any(video.annotated is None for video in videos):
+        return videos
+    known = set(pair_names([video.name for video in videos], names).values())
+    others = sorted(set(names) - known)
+    info = read_video_info(info_path) if info_path else {}
+    rows = pair_names(others, info)
+    return [*videos, *(unannotated(name.removeprefix("v_"), info.get(rows[name])) for name in others)]
 
 
 # --- labeled and unlabeled --------------------------------------------------------------------------------------------

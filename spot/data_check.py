@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from spot.annotation_tools import with_unannotated
 from spot.annotations import (
     class_names,
     clean_segments,
     labeled_split,
     matching_files,
     read_annotations,
+    with_unannotated,
     without_blocked,
 )
 from spot.class_scores import read_class_scores
@@ -102,7 +102,7 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     if not videos:
         return report
     if source is not None:
-        videos = with_unannotated(videos, source.names)
+        videos = with_unannotated(videos, source.names, data["video_info_path"])
         source.bind(video.name for video in videos)
         report.warnings += unnamed_features(source, videos, train_subset)
     all_videos, videos = videos, leave_out_blocked(report, videos, data)

@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from spot.annotation_tools import with_unannotated
-from spot.annotations import class_names, clean_segments, read_annotations, without_blocked
+from spot.annotations import class_names, clean_segments, read_annotations, with_unannotated, without_blocked
 from spot.augment import View, move_segments
 from spot.devices import to_device
 from spot.distributed import machine_share
@@ -49,7 +48,7 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
         raise SpotError(f"dataset.num_classes is {num_classes}, but {class_file or video_anno_path} has {len(names)} "
                         "classes; correct it or set it to null")
     source = FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
-    num_known, videos = len(videos), with_unannotated(videos, source.names)
+    num_known, videos = len(videos), with_unannotated(videos, source.names, video_info_path)
     if len(videos) > num_known:
         print(f"note: {len(videos) - num_known:,} recordings, such as {videos[-1].name!r}, have features and are in no "
               "file of annotations: they are unlabeled videos of training", file=sys.stderr)
@@ -377,7 +376,8 @@ class SnippetDataset:
             self.grids.append(grid)
         self.bank.finish()
         self.segments, self.labels = pad_segments(segments, labels, self.device)
-        self.is_annotated = any(map(len, labels))  # a question that a step would wait for a GPU to answer
+        # Are the labels of all of them known? Asked here, because a step would wait for a GPU to answer.
+        self.is_annotated = any(map(len, labels)) and all(video.annotated is not False for video in self.videos)
         self.sums = (*sums, count)
         self.file_sums = (*file_sums, count) if self.own_statistics else self.sums
 
