@@ -31,6 +31,7 @@ RUN_MEANS = "a run folder or a checkpoint file, as checkpoint="
 SIZES = ("dataset.grid", "model.temporal_scale", "model.feat_dim")  # which `check_fit` refuses
 LEARNING_KEYS = ("dataset.labeled", "dataset.split_seed", "dataset.train_subset")
 GIVE_THRESHOLD = "give the score from which on a detection is an action by testing.action_threshold=SCORE"
+OTHER_TEMPO = 0.02  # of the time between two rows: more is told
 NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
 
 
@@ -71,6 +72,7 @@ from spot.config import (
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.detections import read_action_threshold
 from spot.devices import choose_device, choose_precision
+from spot.feature_times import refuse_other_backbone
 from spot.features import FeatureSource
 from spot.files import (
     SpotError,
@@ -86,8 +88,9 @@ from spot.losses import class_probabilities, foreground
 from spot.meaning import differences, named, named_decoding
 from spot.operating_point import actions_of
 from spot.proposals import OtherSettings, detect, run_windows, stack_windows, to_results
-from spot.recordings import Times, far_from_training, own_facts, own_times
-from spot.segments import duration_mismatch, features_end_sec, window_starts
+from spot.recordings import centers_of_rows, far_from_training, own_facts, own_times, times_of
+from spot.segments import centers_mismatch, duration_mismatch, features_end_sec, window_starts
+from spot.sidecar import read_sidecar
 
 
 def main(argv=None):
@@ -226,12 +229,12 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
     config = compared_with_training(model, config, typed, alone)
     videos, class_names, source = open_data(**data_values(config))
     check_fit(model, config, class_names)
+    refuse_other_backbone(backbone_of_run(config), source.times)
     wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
                               config.dataset.video_anno_path)
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
 
-    fps = config.dataset.fps
-    times = [Times(video.duration_sec, video.feature_duration_sec, fps or video.fps) for video in present]
+    times = [times_of(video, config.dataset.fps) for video in present]
     found = detect_all(model, config, class_names, source, [video.name for video in present], times)
     if not distributed.is_first():
         exhaust(found)
@@ -249,7 +252,7 @@ def infer(config, plot=False, typed=frozenset(), alone=False, formats=()):
         # Without features nothing is found, and evaluation counts it.
         nothing = ((name, []) for name in missing)
         action = action_threshold(config)
-        facts = {video.name: (video.duration_sec, fps or video.fps, video.media) for video in wanted}
+        facts = {video.name: (video.duration_sec, config.dataset.fps or video.fps, video.media) for video in wanted}
         with (described_elsewhere(config, folder),
               written_actions(formats, folder.path, action, facts, class_names) as add_for_others,
               actions_table(folder.actions, action) as add_actions):
@@ -293,7 +296,8 @@ def detect_all(model, config, class_names, source, names, times, **changes):
             warnings.simplefilter("ignore", OtherSettings)  # `compared_with_training` has said it
             found = detect(model, features, [one.duration_sec for one in known],
                            feature_duration_sec=[one.feature_duration_sec for one in known],
-                           fps=[one.fps for one in known], batch_size=size, external=scores, amp=amp, **settings)
+                           fps=[one.fps for one in known], centers_sec=centers_of_rows(known, features),
+                           batch_size=size, external=scores, amp=amp, **settings)
         return [(name, to_results(rows, class_names), strange)
                 for name, rows, strange in zip(batch, found, facts, strict=True)]
 
@@ -324,7 +328,9 @@ def oddities(features, times, grid, statistics):
     if statistics:
         used = features[:, :: grid.every]
         found["unlike"] = far_from_training(used.mean(1), used.std(1), statistics["mean"], statistics["deviation"])
-    if grid.grid == "window" and times.duration_sec and times.fps:
+    if times.centers_sec is not None:
+        found["length"] = centers_mismatch(times.centers_sec, times.duration_sec)
+    elif grid.grid == "window" and times.duration_sec and times.fps:
         found["length"] = duration_mismatch(features.shape[1], grid.stride, grid.window, times.fps, times.duration_sec,
                                             grid.offset)
     return {kind: words for kind, words in found.items() if words}
@@ -424,7 +430,8 @@ def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
         check_video_id(name, f"features={config.features}")  # its picture is called so
     if not names:
         raise SpotError(f"features={config.features}: no video is in all of them")
-    changes = {key: config[key] for key in ("stride", "every", "window") if config[key] is not None}
+    refuse_other_backbone(backbone_of_run(config), source.times)
+    changes = place_of_own(config, source.times)
     times = times_of_own(config, source, names, model)
     found = detect_all(model, config, class_names, source, names, times, **changes)
     if not distributed.is_first():
@@ -456,6 +463,30 @@ def own_class_names(model, config):
     return read_class_file(config.dataset.class_file)
 
 
+def backbone_of_run(config):
+    """The Sidecar of the features that the run was trained on, None where it is not known."""
+    path = run_of(config).features
+    return read_sidecar(path) if path.is_file() else None
+
+
+def place_of_own(config, times):
+    """The settings of `detect` that features without annotation replace: what is typed, and what their sidecar says.
+
+    times: their FeatureTimes or None. SpotError, with both values, where it contradicts what is typed.
+    """
+    typed = {key: config[key] for key in ("stride", "every", "window") if config[key] is not None}
+    if times is None:
+        return typed
+    times.refuse_others({key: config[key] for key in ("stride", "window", "fps")})
+    known = {key: value for key, value in times.settings().items() if key in ("stride", "window")}
+    dataset, fps = config.dataset, times.sidecar.fps
+    own, trained = known["stride"] / (fps or 1), dataset.stride / (dataset.fps or 1)
+    if fps and dataset.fps and abs(own / trained - 1) > OTHER_TEMPO and distributed.is_first():
+        print(f"warning: the rows of the features are {own:.3g} s apart, and those of the training were {trained:.3g} "
+              "s: the times are right, but the model sees another tempo", file=sys.stderr)
+    return {**known, **typed}
+
+
 def times_of_own(config, source, names, model):
     """The Times of videos without annotation, from `duration=`, `fps=` and the run; prints what it assumes."""
     known = model.settings.get("training_fps") or [rate for rate in [model.settings.get("fps")] if rate]
@@ -467,7 +498,10 @@ def times_of_own(config, source, names, model):
         num_rows = source.read(name).shape[1]
         return features_end_sec(num_rows, config.stride, config.window or config.stride, fps)
 
-    times, sentences = own_times(own_facts(config.duration, names), config.dataset.grid, config.fps, run_fps, known,
+    facts = own_facts(config.duration, names)
+    if source.times is not None:
+        facts = {name: source.times.facts(name, known) for name, known in facts.items()}
+    times, sentences = own_times(facts, config.dataset.grid, config.fps, run_fps, known,
                                  seconds_of)
     if distributed.is_first():
         for sentence in sentences:
@@ -531,7 +565,8 @@ def draw_videos(folder, model, grid, source, class_names, videos, batch_size):
 
     for name, times, entries, truth in tqdm(videos, desc="pictures", unit="video", disable=None):
         fitted = grid.fit(source.read(name))
-        snippet_grid = grid.at(fitted.shape[1], times.duration_sec, times.feature_duration_sec, times.fps)
+        snippet_grid = grid.at(fitted.shape[1], times.duration_sec, times.feature_duration_sec, times.fps,
+                               times.centers_sec)
         view = model_view(model, fitted, grid.temporal_scale, batch_size)
         save_video_picture(
             Path(folder) / f"{name}.png", class_names, snippet_grid.to_sec(np.arange(snippet_grid.length + 1)), *view,

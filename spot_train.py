@@ -70,14 +70,16 @@ from spot.devices import choose_device, choose_precision
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
+from spot.feature_times import sidecar_beside
 from spot.files import SpotError, write_json
 from spot.meaning import Meaning, digest
 from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
-from spot.recordings import Times
+from spot.recordings import centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
+from spot.sidecar import write_sidecar
 from spot.standardize import choose_standardization
 from spot_inference import detect_all
 
@@ -177,6 +179,8 @@ def pack_features(config, path, dtype):
     # All rows are packed, so that dataset.every means the same for the packed file as for the others.
     grid = {key: value for key, value in grid_values(config).items() if key != "every"}
     count = pack(source, [video.name for video in present], path, dtype, attributes=grid)
+    if source.times is not None:
+        write_sidecar(sidecar_beside(path), replace(source.times.sidecar, channels=config.model.feat_dim))
     print(f"the features of {count} videos are in {path}: train with {shlex.quote(f'dataset.feature_path={path}')}")
 
 
@@ -230,6 +234,8 @@ def train(config):
     with folder.locked() if distributed.is_first() else contextlib.nullcontext():
         if config.training.resume != "auto" and distributed.is_first():
             folder.refuse_another_run()  # another one may have ended while the features were read
+        if source.times is not None and distributed.is_first():
+            write_sidecar(folder.features, source.times.sidecar.without_videos())  # what made the features of the run
         records = run_stages(config, folder, trainer, meaning,
                              lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
         choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
@@ -389,10 +395,10 @@ def holdout_map(model, held_out, source, grid, config):
     """Average mAP on the held-out labeled videos, None without any."""
     if not held_out:
         return None
-    features = [source.read(video.name) for video in held_out]
-    found = detect(model, features, [video.duration_sec for video in held_out],
-                   feature_duration_sec=[video.feature_duration_sec for video in held_out],
-                   fps=[grid.fps or video.fps for video in held_out])
+    features, times = [source.read(video.name) for video in held_out], [times_of(video, grid.fps) for video in held_out]
+    found = detect(model, features, [one.duration_sec for one in times],
+                   feature_duration_sec=[one.feature_duration_sec for one in times], fps=[one.fps for one in times],
+                   centers_sec=centers_of_rows(times, features))
     results = {video.name: to_results(rows, model.settings["class_names"])
                for video, rows in zip(held_out, found, strict=True)}
     return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
@@ -414,7 +420,7 @@ def choose_action_threshold(config, folder, teacher, labeled, held_out, source):
         return
     model = checkpoint.load_model(folder.best, next(teacher.parameters()).device) if distributed.is_first() else teacher
     class_names = model.settings["class_names"]
-    times = [Times(video.duration_sec, video.feature_duration_sec, config.dataset.fps or video.fps) for video in videos]
+    times = [times_of(video, config.dataset.fps) for video in videos]
     found = dict(detect_all(model, config, class_names, source, [video.name for video in videos], times))
     if not distributed.is_first():
         return

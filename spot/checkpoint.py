@@ -17,6 +17,7 @@ from spot.limits import ARCHITECTURE, DECODING, GRID, OF_TRAINING, fault, shown,
 from spot.meaning import differences, named, other_statistics
 from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
 from spot.provenance import git_commit
+from spot.sidecar import SIDECAR
 
 FORMAT = "spot-1"
 PRETRAINED_SHARES = ("model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
@@ -36,6 +37,7 @@ class RunFolder:
         self.detections, self.metrics = self.path / "detections.json", self.path / "metrics.json"
         self.timelines, self.actions = self.path / "timelines", self.path / "actions.csv"
         self.action_threshold = self.path / "action_threshold.json"
+        self.features = self.path / SIDECAR  # how the features were made, where they came with a sidecar
 
     def checkpoints(self):
         """The checkpoint files that are there, the one to detect with first."""

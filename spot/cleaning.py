@@ -28,6 +28,7 @@ class Video:
     annotated:             whether somebody annotated it, as an annotation tool's file tells; None where the format does
                            not tell: a video of a published data set without a segment shows no action
     media:                 its file, as an annotation tool names it
+    centers_sec:           (T',) centers of the rows of its features, where these tell them (see `sidecar`); else None
     """
 
     name: str
@@ -41,6 +42,7 @@ class Video:
     label_ids: tuple[int, ...] | None = None
     annotated: bool | None = None
     media: str | None = None
+    centers_sec: np.ndarray | None = None
 
 
 def clean_segments(video, feature_end_sec=math.inf):

@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from spot.evaluation import parse_thresholds
+from spot.feature_times import times_of_features
 from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
 from spot.setting_names import hint
@@ -61,7 +62,9 @@ class Dataset:
     tiers: Any = None  # list of the tiers (ELAN), attributes (VIA), controls (Label Studio) that are read; null: all
     complete_label: str | None = None  # an event of this label marks its recording as annotated; null: any event does
     blocked: str | None = path(None)  # video ids to leave out, in training and evaluation: OpenTAD's blocked.json
-    feature_path: Any = field(default=MISSING, metadata=PATH)  # folder or .h5; a list: channels are concatenated
+    # Folder or .h5; a list: channels are concatenated. Where features.json lies there, stride, window, fps and
+    # model.feat_dim need not be given.
+    feature_path: Any = field(default=MISSING, metadata=PATH)
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     resample_streams: bool = False  # streams of different rate: to the length of the longest; false: refuse them
     train_subset: str = "training"
@@ -71,11 +74,12 @@ class Dataset:
     labeled: Any = field(default=0.1, metadata=PATH)  # share in (0, 1], annotated, file of ids, or info
     split_seed: int = 0  # which videos a share takes
     grid: str = choice(*CHOICES["grid"])
-    stride: int = limited("stride", 16)  # frames between two rows of the feature files (window grid)
+    # Frames between two rows of the feature files (window grid); null: as their features.json says, else 16.
+    stride: int | None = limited("stride", None)
     every: int = limited("every", 1)  # every n-th row is used: snippets are stride * every frames apart
-    window: int = limited("window", 16)  # frames that a snippet sees (window grid)
+    window: int | None = limited("window", None)  # frames that a snippet sees (window grid); null: as stride
     offset: int = limited("offset", 0)  # first frame of the first snippet (window grid)
-    fps: float | None = limited("fps", None)  # frames per second; null: each video's own
+    fps: float | None = limited("fps", None)  # frames per second; null: as features.json says, else each video's own
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Model:
     encoder: str = choice(*CHOICES["encoder"])
     mask_head: str = choice(*CHOICES["mask_head"])
     class_activation: str = choice(*CHOICES["class_activation"])
-    feat_dim: int = limited("feat_dim", 400)  # C
+    feat_dim: int | None = limited("feat_dim", None)  # C; null: as the features.json of the features says, else 400
     temporal_scale: int = limited("temporal_scale", 100)  # T
     embedding_head: int = limited("embedding_head", 4)  # H
     embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
@@ -158,6 +162,8 @@ class Semi:
     ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
 
 
+# What the sidecar of the features knows, and what holds where there is none and nothing is typed.
+FROM_FEATURES = {"dataset.stride": 16, "dataset.window": 16, "dataset.fps": None, "model.feat_dim": 400}
 # Keys that take a number or a word.
 NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch", "semi.burn_in")
 # What older settings files and runs say, and what it is called now.
@@ -219,6 +225,8 @@ def load_config(path, overrides=()):
     """Read a YAML file over the defaults, then apply `section.key=value` overrides.
 
     path: YAML file, None = defaults only; overrides: strings
+    What is not given and a sidecar beside the features tells (`FROM_FEATURES`) comes from there; whether it contradicts
+    what is given is asked by whoever opens the features.
     Returns a typed OmegaConf config. SpotError names the file or override, the key and the nearest valid key for an
     unknown key, a wrong type, a number out of range, an interpolation `${...}` or a number that is not finite.
     """
@@ -237,7 +245,23 @@ def load_config(path, overrides=()):
                             "none")
         config = _set(config, schema, key, _parse(schema, key, text), f"override {override!r}")
     _check_whole(config, path)
+    config = _filled(config)
+    wrong = sizes_fault(**{**plain(config.model), "chunks": config.pretext.chunks}, prefix="model.")
+    if wrong:
+        raise SpotError(f"{'settings' if path is None else path}: {wrong}")
     return config
+
+
+def _filled(config):
+    """The settings in which no key of FROM_FEATURES is left open that a sidecar or a default tells."""
+    if not OmegaConf.is_missing(config.dataset, "feature_path"):
+        times = times_of_features(plain(config.dataset.feature_path), config.dataset.resample_streams)
+        known = times.settings() if times else {}
+    else:
+        known = {}
+    values = {key: known.get(key.rpartition(".")[2], default) for key, default in FROM_FEATURES.items()
+              if OmegaConf.select(config, key) is None}
+    return with_values(config, values)
 
 
 def save_config(config, path):
@@ -293,6 +317,8 @@ def data_values(config):
             "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),
             "feature_pattern": plain(dataset.feature_pattern), "resample_streams": dataset.resample_streams,
             "feat_dim": config.model.feat_dim,
+            "place": {f"dataset.{key}": dataset[key] for key in ("stride", "window", "offset", "fps")}
+            | {"model.feat_dim": config.model.feat_dim},
             "class_file": dataset.class_file, "num_classes": dataset.num_classes, "options": reading_options(config)}
 
 
@@ -507,9 +533,6 @@ def _check_whole(config, path):
     share = config.semi.burn_in
     if share != "auto" and not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1):
         raise SpotError(f"{source}: semi.burn_in must be auto or a share in 0..1, got {share!r}")
-    wrong = sizes_fault(**{**plain(config.model), "chunks": config.pretext.chunks}, prefix="model.")
-    if wrong:
-        raise SpotError(f"{source}: {wrong}")
     if not sum(config.loss.values()):
         raise SpotError(f"{source}: all weights in loss are 0, so nothing would be learned; give one of them")
     if config.training.resume not in (None, "auto"):

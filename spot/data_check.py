@@ -104,6 +104,9 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     if source is not None:
         videos = with_unannotated(videos, source.names, data["video_info_path"])
         source.bind(video.name for video in videos)
+        if source.times is not None:
+            report.attempt(source.times.refuse_others, data.get("place") or {})
+            videos = [source.times.place(video) for video in videos]
         report.warnings += unnamed_features(source, videos, train_subset)
     all_videos, videos = videos, leave_out_blocked(report, videos, data)
     names = report.attempt(class_names, all_videos, data["class_file"])

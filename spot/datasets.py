@@ -17,7 +17,17 @@ from spot.devices import to_device
 from spot.distributed import machine_share
 from spot.features import MISSING_LIST, FeatureSource, unlisted
 from spot.files import SpotError
-from spot.segments import SnippetGrid, duration_mismatch, features_end_sec, resize_grid, window_grid, window_starts
+from spot.segments import (
+    Grid,
+    center_grid,
+    centers_end_sec,
+    centers_mismatch,
+    duration_mismatch,
+    features_end_sec,
+    resize_grid,
+    window_grid,
+    window_starts,
+)
 from spot.standardize import by_recording
 from spot.targets import pad_segments
 
@@ -29,8 +39,10 @@ COPIED_BYTES = 256 << 20
 
 
 def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
-              num_classes, resample_streams=False, options=None):
+              num_classes, resample_streams=False, options=None, place=None):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
+
+    place: {key: value} of the settings that the sidecar of the features, where there is one, must not contradict
 
     Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
     Where the annotations come from an annotation tool, features that they do not name are unlabeled videos of training.
@@ -60,6 +72,9 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
         video, feature = next(iter(other.items()))
         print(f"note: {len(other):,} videos are spelled differently in the features, such as {video!r}, there "
               f"{feature!r}", file=sys.stderr)
+    if source.times is not None:
+        source.times.refuse_others(place or {})
+        videos = [source.times.place(video) for video in videos]
     return videos, names, source
 
 
@@ -121,12 +136,18 @@ class GridSettings:
     def of(self, video, num_snippets):
         """The SnippetGrid of an annotated video of `num_snippets` used rows; SpotError as in `at`."""
         try:
-            return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps)
+            return self.at(num_snippets, video.duration_sec, video.feature_duration_sec, self.fps or video.fps,
+                           video.centers_sec)
         except SpotError as error:
             raise SpotError(f"video {video.name}: {error}") from error
 
-    def at(self, num_snippets, duration_sec, feature_duration_sec=None, fps=None):
-        """The SnippetGrid of `num_snippets` rows that `fit` returned; SpotError where a value it needs is not known."""
+    def at(self, num_snippets, duration_sec, feature_duration_sec=None, fps=None, centers_sec=None):
+        """The grid of `num_snippets` rows that `fit` returned; SpotError where a value it needs is not known.
+
+        centers_sec: (T',) of the rows before `fit`, where they are known; nothing else then places the snippets
+        """
+        if centers_sec is not None:
+            return center_grid(num_snippets, self._used(centers_sec, num_snippets), duration_sec)
         if self.grid == "resize":
             if not duration_sec:
                 raise SpotError("its duration is not known, which dataset.grid=resize needs; "
@@ -137,19 +158,33 @@ class GridSettings:
         return window_grid(num_snippets, self.stride * self.every, self.window, fps or self.fps, duration_sec,
                            self.offset)
 
+    def _used(self, centers_sec, num_snippets):
+        """The centers of the rows that `fit` uses; SpotError where there are fewer than rows."""
+        used = centers_sec[:: self.every]
+        if self.grid == "resize":
+            return used
+        if len(used) < num_snippets:
+            raise SpotError(f"it has {num_snippets} snippets and the times of {len(used)}; extract its features again")
+        return used[:num_snippets]  # joined streams are cut to the shortest
+
     def mismatch(self, video, num_snippets):
         """Half a sentence where the rows of a video end far from its duration, see `segments.duration_mismatch`."""
+        if video.centers_sec is not None:
+            return centers_mismatch(video.centers_sec, video.duration_sec)
         fps = self.fps or video.fps
         if self.grid == "resize" or not fps:
             return None
         return duration_mismatch(num_snippets, self.stride, self.window, fps, video.duration_sec, self.offset,
                                  self.every)
 
-    def covered_sec(self, num_rows, duration_sec, fps):
+    def covered_sec(self, num_rows, duration_sec, fps, centers_sec=None):
         """Window grid: the duration of a video, or where its features end, where that is far before.
 
         num_rows: T' of the file, before `fit`; duration_sec: None where it is not known, and then returned
         """
+        if centers_sec is not None:
+            end_sec, is_far = centers_end_sec(centers_sec), centers_mismatch(centers_sec, duration_sec)
+            return end_sec if is_far and end_sec < duration_sec else duration_sec
         end_sec = features_end_sec(num_rows, self.stride, self.window, fps, self.offset)
         is_far = duration_mismatch(num_rows, self.stride, self.window, fps, duration_sec, self.offset)
         return end_sec if is_far and end_sec < duration_sec else duration_sec
@@ -356,7 +391,7 @@ class SnippetDataset:
 
     def _load(self, progress):
         """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""
-        self.grids: list[SnippetGrid] = []
+        self.grids: list[Grid] = []
         segments, labels = [], []
         sums, file_sums = np.zeros((2, self.feat_dim)), np.zeros((2, self.feat_dim))
         count = 0

@@ -69,6 +69,31 @@ def _number(value, name, which):
     return None if value is None else float(value)
 
 
+def centers_of(value, features):
+    """The (T',) centers of the snippets of each recording in seconds, or None where stride and fps tell: a list.
+
+    value: None, an array (T',) of one recording, or a list with an array or None for each
+    features: list of (C, T') arrays. SpotError for another number of them, and where they do not increase.
+    """
+    if value is None:
+        return [None] * len(features)
+    is_one = np.ndim(value[0]) == 0 and value[0] is not None if len(value) else True
+    items = [value] if is_one else list(value)
+    if len(items) != len(features):
+        raise SpotError(f"detect: {len(features)} recordings and centers_sec for {len(items)}; give an array for each")
+    arrays = [None if item is None else _array_of(item) for item in items]
+    for index, (array, x) in enumerate(zip(arrays, features, strict=True)):
+        which = _which(index, len(arrays))
+        if array is None:
+            continue
+        if array.shape != x.shape[1:] or array.dtype.kind not in "fiu":
+            raise SpotError(f"detect: centers_sec{which} has shape {array.shape} of {array.dtype}; expected the "
+                            f"seconds of {x.shape[1]} snippets")
+        if not np.isfinite(array).all() or array[0] < 0 or (np.diff(array) <= 0).any():
+            raise SpotError(f"detect: centers_sec{which} does not increase from 0 s on; give the time of each snippet")
+    return arrays
+
+
 def external_of(external, count, num_classes):
     """Class probabilities of another classifier for each recording, a list of (K,) arrays or of None.
 

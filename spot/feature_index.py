@@ -7,6 +7,7 @@ from pathlib import Path
 from spot.annotations import matching_files
 from spot.errors import SpotError
 from spot.feature_files import FEATURE_KEYS, READERS, is_feature_file, is_text_table, opened, refusing_broken, videos_in
+from spot.sidecar import SIDECAR
 from spot.text import clean
 
 # Formats of which one file may hold many videos.
@@ -162,7 +163,7 @@ def _by_pattern(folder, parts, video=None):
     form, *deeper = parts
     for path in _entries(folder):
         fits = form.fullmatch(path.name)
-        if not fits:
+        if not fits or path.name == SIDECAR:
             continue
         name = fits.groupdict().get("video", video)
         if not deeper:

@@ -10,6 +10,7 @@ from spot.annotations import read_video_ids, strictly
 from spot.errors import SpotError
 from spot.feature_files import array_in, load_array, member_at, open_content, refusing_broken
 from spot.feature_index import index_stream, paths_of
+from spot.feature_times import times_of_features
 from spot.names import NameIndex, nearest_name, pair_names
 from spot.streams import join_streams, orientations
 
@@ -35,6 +36,7 @@ class FeatureSource:
     Files of many videos are opened when first read and again in every forked or spawned worker.
     An array of as many snippets as channels is read like the others of the set, see `orientation`.
     names: of the videos that every stream has; listed_missing: ids in the `missing_files.txt` of a folder, for messages
+    times: what the sidecar of the features says, a `feature_times.FeatureTimes`; None where there is none
     """
 
     def __init__(self, paths, feat_dim, pattern=None, attempt=strictly, resample=False):
@@ -48,6 +50,7 @@ class FeatureSource:
                                for video_id in _listed_missing(path)}
         self._contents, self._process, self._orientation = {}, os.getpid(), None
         self.names = set.intersection(*(set(index) for index in self._streams))
+        self.times = times_of_features(streams, resample)
         self._lookups, self._bound = [NameIndex(index) for index in self._streams], {}
 
     def __contains__(self, name):
@@ -72,7 +75,11 @@ class FeatureSource:
         Streams are cut to the shortest; one snippet or 5 % of difference is normal, more is a SpotError (unless
         `resample`), as is everything that `read_feature` refuses.
         """
-        return join_streams(self._arrays(name), self.feat_dim, self.path_of(name), self.resample, self.orientation)
+        where = self.path_of(name)
+        joined = join_streams(self._arrays(name), self.feat_dim, where, self.resample, self.orientation)
+        if self.times is not None:
+            self.times.refuse_other_length(name, joined.shape[1], where)
+        return joined
 
     def orientation(self):
         """How the arrays of the set lie: for each stream, whether its rows are snippets, (T', C_i).

@@ -9,7 +9,7 @@ import torch
 
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
-from spot.detection_inputs import external_of, numbers_of, recordings_of
+from spot.detection_inputs import centers_of, external_of, numbers_of, recordings_of
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
 from spot.limits import DECODING, GRID, fault, listed_rates, shown
@@ -221,13 +221,15 @@ class OtherSettings(UserWarning):
     """Snippets that lie otherwise in time than those that the model was trained with."""
 
 
-def detect(model, features, duration_sec, *, feature_duration_sec=None, external=None, batch_size=32,
+def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_sec=None, external=None, batch_size=32,
            amp="none", **settings):
     """Detect actions in one video or many.
 
     features: (C, T') array or tensor, or a list of them, with finite values
     duration_sec: seconds, one number for all, or a list or array of them (None = as long as the features reach,
     `window` grid only); feature_duration_sec: seconds that the features cover, None = the duration
+    centers_sec: (T',) increasing centers of the rows of the features in seconds, or a list of them or None, where they
+    are known one by one, as for a variable frame rate: stride, window, offset and fps then say nothing
     external: (K,) video-level class probabilities of another classifier, one for each video, or None
     batch_size: sequences at once; amp: precision of the model, none (float32) or bf16
     settings: `grid`, `temporal_scale`, `stride` (of the features), `every`, `window`, `offset`, `fps` (a number, or one
@@ -244,6 +246,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     rates = numbers_of(settings.pop("fps", None), len(features), "fps")
     durations = numbers_of(duration_sec, len(features), "duration_sec")
     feature_durations = numbers_of(feature_duration_sec, len(features), "feature_duration_sec")
+    centers = centers_of(centers_sec, features)
     external = external_of(external, len(features), getattr(model, "num_classes", None))
     for key in ("class_names", "feature_statistics"):
         settings.pop(key, None)
@@ -255,14 +258,15 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, external
     in_frames = {key: settings.pop(key) for key in ("stride", "every", "window", "offset") if key in settings}
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
-    _refuse_unknown_times(grid, durations, rates, known_rates)
+    _refuse_unknown_times(grid, durations, rates, centers, known_rates)
     fitted = [grid.fit(x) for x in features]
     if takes_own_statistics(model):
         fitted = [by_recording(x) for x in fitted]
     if grid.grid == "window":  # in time that no snippet has seen, nothing is found
-        durations = [grid.covered_sec(x.shape[1], *times) for x, *times in zip(features, durations, rates, strict=True)]
+        durations = [grid.covered_sec(x.shape[1], *times)
+                     for x, *times in zip(features, durations, rates, centers, strict=True)]
     grids = [grid.at(x.shape[1], *times)
-             for x, *times in zip(fitted, durations, feature_durations, rates, strict=True)]
+             for x, *times in zip(fitted, durations, feature_durations, rates, centers, strict=True)]
     device = next(model.parameters()).device
     model.eval()
     detections = [np.zeros((0, 4))] * len(features)
@@ -304,11 +308,11 @@ def _refuse_settings(model, settings, rates, batch_size, amp):
         raise SpotError(f"detect: {wrong}")
 
 
-def _refuse_unknown_times(grid, durations, rates, known_rates):
+def _refuse_unknown_times(grid, durations, rates, centers, known_rates):
     """SpotError where the grid needs a duration or a frame rate that is not given; known_rates: of the training."""
     if grid.grid == "resize" and None in durations:
         raise SpotError("detect: the resize grid needs duration_sec, the seconds of each recording")
-    if grid.grid == "window" and None in rates:
+    if grid.grid == "window" and any(rate is None and own is None for rate, own in zip(rates, centers, strict=True)):
         seen = f"; the training videos had {listed_rates(known_rates)}" if known_rates else ""
         raise SpotError(f"detect: the window grid needs fps, the frames per second of each recording{seen}")
 

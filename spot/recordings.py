@@ -31,6 +31,21 @@ class Times:
     duration_sec: float | None
     feature_duration_sec: float | None
     fps: float | None
+    centers_sec: np.ndarray | None = None
+
+
+def times_of(video, fps=None):
+    """The Times of an annotated video; fps: of all videos, None: its own."""
+    return Times(video.duration_sec, video.feature_duration_sec, fps or video.fps, video.centers_sec)
+
+
+def centers_of_rows(times, features):
+    """The centers of the rows of each (C, T') array, None where they are not known; joined streams have fewer rows.
+
+    times: a Times for each
+    """
+    return [None if one.centers_sec is None else one.centers_sec[: x.shape[1]]
+            for one, x in zip(times, features, strict=True)]
 
 
 def own_facts(duration, names):
@@ -58,7 +73,8 @@ def own_facts(duration, names):
 def own_times(facts, grid, fps, run_fps, training_fps, seconds_of):
     """The Times of recordings, in their order; and sentences about the frame rate, to be printed.
 
-    facts: {video: {"duration", "fps"}, each where it is known}; grid: resize or window; fps: of all of them, or None
+    facts: {video: {"duration", "fps", "centers_sec"}, each where it is known}
+    grid: resize or window; fps: of all of them, or None
     run_fps: the rate of the run where it had one, else None; training_fps: all rates of its videos, for messages
     seconds_of: (video, fps or None) -> the seconds that its native features cover, None where nobody knows
     SpotError where the grid needs a rate or a duration that is not known.
@@ -68,9 +84,10 @@ def own_times(facts, grid, fps, run_fps, training_fps, seconds_of):
         rate, duration = fps or known.get("fps"), known.get("duration")
         if rate and training_fps and not any(abs(rate / one - 1) <= RATE_TOLERANCE for one in training_fps):
             other.setdefault(rate, name)
-        if not rate and run_fps:
+        if not rate and run_fps and known.get("centers_sec") is None:
             rate, taken = run_fps, taken + 1
-        if grid == "window" and not rate:
+        centers_sec = known.get("centers_sec")
+        if grid == "window" and not rate and centers_sec is None:
             seen = f" (the training videos had {listed_rates(training_fps)})" if training_fps else ""
             raise SpotError(f"video {name}: the frame rate is not known, which the checkpoint's grid needs; give fps=, "
                             f"the frames per second of the recordings{seen}, or duration=FILE.csv with columns video, "
@@ -81,7 +98,7 @@ def own_times(facts, grid, fps, run_fps, training_fps, seconds_of):
             raise SpotError(f"video {name}: its duration is not known, which the checkpoint's grid needs; give "
                             "duration=, the seconds of every recording, duration=FILE.csv with columns video and "
                             "duration, or fps= and stride= of features that are not resized")
-        times.append(Times(duration, duration, rate))
+        times.append(Times(duration, duration, rate, centers_sec))
     sentences = []
     if taken and grid == "window":
         sentences.append(f"note: {taken} recordings come without a frame rate and are taken to have that of the run, "

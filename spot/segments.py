@@ -1,4 +1,4 @@
-"""Segments in time: tIoU, and seconds <-> snippet grid for both grids. Pure numpy; the unit stands in each name.
+"""Segments in time: tIoU, and seconds <-> snippet grid for all grids. Pure numpy; the unit stands in each name.
 
 A position on a grid is continuous: snippet i covers [i, i + 1) and its center is at i + 0.5.
 """
@@ -25,8 +25,25 @@ def tiou(segments_a, segments_b):
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
+class Grid:
+    """Positions on a grid <-> seconds, linear between a subclass's `_knots`: (positions, seconds), both increasing.
+
+    length: number of snippets; duration_sec: end of the video
+    """
+
+    def to_sec(self, positions_snippet):
+        """Positions on the grid -> seconds in 0..duration_sec, same shape."""
+        positions, seconds = self._knots()
+        return np.interp(positions_snippet, positions, seconds).clip(0, self.duration_sec)
+
+    def to_snippet(self, times_sec):
+        """Seconds -> positions in 0..length, same shape."""
+        positions, seconds = self._knots()
+        return np.interp(times_sec, seconds, positions)
+
+
 @dataclass(frozen=True)
-class SnippetGrid:
+class SnippetGrid(Grid):
     """Where the snippets of one video lie in time: linear between the first and the last center.
 
     length:           number of snippets
@@ -50,15 +67,46 @@ class SnippetGrid:
             positions, seconds = [*positions, self.length - 0.5], [*seconds, last_center_sec]
         return np.array([*positions, self.length]), np.array([*seconds, end_sec])
 
-    def to_sec(self, positions_snippet):
-        """Positions on the grid -> seconds in 0..duration_sec, same shape."""
-        positions, seconds = self._knots()
-        return np.interp(positions_snippet, positions, seconds).clip(0, self.duration_sec)
 
-    def to_snippet(self, times_sec):
-        """Seconds -> positions in 0..length, same shape."""
-        positions, seconds = self._knots()
-        return np.interp(times_sec, seconds, positions)
+@dataclass(frozen=True, eq=False)
+class CenterGrid(Grid):
+    """Where snippets lie whose centers are known one by one, as those of a video of variable frame rate.
+
+    length:       number of snippets, of all rows of the features, or of those that they were resampled to
+    centers_sec:  (T',) increasing, of the rows of the features; row i has its center at (i + 0.5) * length / T'
+    duration_sec: end of the video; the first and the last snippet reach to the ends
+    """
+
+    length: int
+    centers_sec: np.ndarray
+    duration_sec: float
+
+    def _knots(self):
+        count = len(self.centers_sec)
+        inner = (np.arange(count) + 0.5) * self.length / count
+        # Neither a first center at 0 nor a duration shorter than the features may fold the time axis.
+        first_sec = max(self.centers_sec[0], 1e-9)
+        end_sec = max(self.duration_sec, self.centers_sec[-1] + 1e-9)
+        return (np.concatenate([[0], inner, [self.length]]),
+                np.concatenate([[0, first_sec], self.centers_sec[1:], [end_sec]]))
+
+
+def center_grid(num_snippets, centers_sec, duration_sec=None):
+    """The grid of features whose rows have their centers at (T',) `centers_sec`: as they are, or resampled.
+
+    num_snippets: T' of them, or as many as the rows were resampled to; duration_sec: None = as far behind the last
+    center as it lies behind the one before
+    """
+    centers_sec = np.asarray(centers_sec, float)
+    if duration_sec is None:
+        duration_sec = centers_end_sec(centers_sec)
+    return CenterGrid(num_snippets, centers_sec, float(duration_sec))
+
+
+def centers_end_sec(centers_sec):
+    """Where features with these centers end: half the distance of the last two behind the last one, in seconds."""
+    before_sec = centers_sec[-2] if len(centers_sec) > 1 else -centers_sec[-1]
+    return float(centers_sec[-1] + (centers_sec[-1] - before_sec) / 2)
 
 
 def resize_grid(num_snippets, duration_sec, feature_duration_sec=None):
@@ -87,6 +135,20 @@ def features_end_sec(num_snippets, stride, window, fps, offset=0):
     return (offset + (num_snippets - 1) * stride + window) / fps
 
 
+def _ends_agree(end_sec, duration_sec, least_sec):
+    """Do features end where their video does, to 10 % of it or `least_sec`? Where no duration is known, they do."""
+    return not duration_sec or abs(end_sec - duration_sec) <= max(MAX_TIME_DIFFERENCE * duration_sec, least_sec)
+
+
+def centers_mismatch(centers_sec, duration_sec):
+    """As `duration_mismatch`, for snippets whose (T',) centers are known."""
+    end_sec = centers_end_sec(centers_sec)
+    if _ends_agree(end_sec, duration_sec, 4 * end_sec / len(centers_sec)):
+        return None
+    return (f"its features reach to {end_sec:.1f} s of {duration_sec:.1f} s, by the times that they come with; are "
+            "they of another video?")
+
+
 def duration_mismatch(num_snippets, stride, window, fps, duration_sec, offset=0, every=1):
     """Half a sentence about native features that end far from the end of their video; None where both agree.
 
@@ -97,8 +159,7 @@ def duration_mismatch(num_snippets, stride, window, fps, duration_sec, offset=0,
     """
     step = stride * every
     end_sec = features_end_sec(num_snippets, step, window, fps, offset)
-    if not duration_sec or abs(end_sec - duration_sec) <= max(MAX_TIME_DIFFERENCE * duration_sec,
-                                                              2 * (step + window) / fps):
+    if _ends_agree(end_sec, duration_sec, 2 * (step + window) / fps):
         return None
     fitting = (duration_sec * fps - offset) / (num_snippets * every)
     return (f"its features reach to {end_sec:.1f} s of {duration_sec:.1f} s; at {fps:g} frames per second a stride of "

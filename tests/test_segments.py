@@ -1,4 +1,4 @@
-"""tIoU by hand, and both snippet grids: where each snippet lies in time, and back."""
+"""tIoU by hand, and all snippet grids: where each snippet lies in time, and back."""
 
 import itertools
 
@@ -10,7 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from spot.proposals import mask_runs
-from spot.segments import duration_mismatch, features_end_sec, resize_grid, tiou, window_grid, window_starts
+from spot.segments import (
+    center_grid,
+    centers_mismatch,
+    duration_mismatch,
+    features_end_sec,
+    resize_grid,
+    tiou,
+    window_grid,
+    window_starts,
+)
 from spot.targets import make_targets, pad_segments
 
 
@@ -186,3 +195,65 @@ def test_two_snippets_are_never_far():
 def test_features_end_with_the_window_of_the_last_snippet():
     """Offset 10, rows at 10, 14, 18, window 16: 34 frames at 2 per second."""
     assert features_end_sec(3, 4, 16, 2, 10) == 17 == window_grid(3, 4, 16, 2, offset=10).duration_sec
+
+
+# --- centers that are known one by one --------------------------------------------------------------------------------
+
+
+def test_every_snippet_of_a_variable_rate_lies_where_its_frames_are():
+    """Frames that come late move their snippet alone; 2 s lie between the centers 1.0 and 3.0, so 2 s is half way."""
+    grid = center_grid(4, [0.5, 1.0, 3.0, 3.25], duration_sec=4.0)
+    assert grid.to_sec(np.arange(4) + 0.5).tolist() == [0.5, 1.0, 3.0, 3.25]
+    assert grid.to_snippet([0.5, 1.0, 2.0, 3.0, 3.25]) == pytest.approx([0.5, 1.5, 2.0, 2.5, 3.5])
+    assert grid.to_sec([0, 4]).tolist() == [0, 4] and grid.to_snippet([-1, 9]).tolist() == [0, 4]
+
+
+def test_resampled_rows_take_their_times_along():
+    """4 rows as 8 snippets: row i is centered at position 2 i + 1, and 2 is half way between rows 0 and 1."""
+    grid = center_grid(8, [0.5, 1.0, 3.0, 3.25], duration_sec=4.0)
+    assert grid.to_sec([1, 3, 5, 7, 2]).tolist() == [0.5, 1.0, 3.0, 3.25, 0.75]
+
+
+@pytest.mark.parametrize("duration", [None, 9.0, 6.0])
+def test_regular_centers_are_the_window_grid(duration):
+    """Stride 4, window 16, 5 fps: centers at 0.8 i + 1.6 s. 6 s is before the last center, 7.2."""
+    grid, same = window_grid(8, 4, 16, 5, duration), center_grid(8, 0.8 * np.arange(8) + 1.6, duration or 8.8)
+    times_sec = np.linspace(0, 6, 50)
+    assert same.to_snippet(times_sec) == pytest.approx(grid.to_snippet(times_sec), abs=1e-5)
+    places = np.linspace(0.5, 7.5, 50)
+    assert same.to_sec(places) == pytest.approx(grid.to_sec(places), abs=1e-5)
+
+
+def test_centers_end_half_a_snippet_behind_the_last_one():
+    """The last two are 0.25 s apart; a single one at 0.5 s stands for 1 s, half of it behind."""
+    assert center_grid(4, [0.5, 1.0, 3.0, 3.25]).duration_sec == 3.375
+    assert center_grid(1, [0.5]).duration_sec == 1.0
+
+
+def test_centers_that_end_far_from_the_video_are_told():
+    """10 snippets to 9.5 + 0.5 s: half of 20 s is far, 11 s is within a tenth and a little."""
+    centers_sec = np.arange(10) + 0.5
+    assert "reach to 10.0 s of 20.0 s" in centers_mismatch(centers_sec, 20.0)
+    assert centers_mismatch(centers_sec, 11.0) is None and centers_mismatch(centers_sec, None) is None
+
+
+@st.composite
+def center_grids(draw):
+    gaps = draw(st.lists(st.floats(0.02, 3), min_size=1, max_size=40))
+    centers_sec = np.cumsum(gaps) - draw(st.sampled_from([0, gaps[0]]))
+    return center_grid(len(gaps), centers_sec, centers_sec[-1] + draw(st.floats(0.01, 3)))
+
+
+@cases(200)
+@given(center_grids(), st.floats(0, 1), st.floats(0, 1))
+def test_variable_rates_there_and_back(grid, place, size):
+    """Times there and back are the same; a segment of a snippet or more comes back from its targets within half a
+    snippet, as on the regular grids."""
+    times_sec = np.linspace(0, grid.duration_sec, 7)
+    assert grid.to_sec(grid.to_snippet(times_sec)) == pytest.approx(times_sec, abs=1e-6)
+    length = 1 + size * (grid.length - 1)
+    start = place * (grid.length - length)
+    segment_sec, found_sec = there_and_back(grid, start, start + length)
+    assert len(found_sec)
+    drift = np.abs(grid.to_snippet(found_sec) - grid.to_snippet(segment_sec)).max(1)
+    assert drift.min() <= 0.5 + 1e-3
