@@ -89,7 +89,7 @@ class Model:
     encoder: str = choice(*CHOICES["encoder"])
     mask_head: str = choice(*CHOICES["mask_head"])
     class_activation: str = choice(*CHOICES["class_activation"])
-    feat_dim: int | None = limited("feat_dim", None)  # C; null: as the features.json of the features says, else 400
+    feat_dim: int | None = limited("feat_dim", None)  # C; null: as features.json says, else as the files are wide
     temporal_scale: int = limited("temporal_scale", 100)  # T
     embedding_head: int = limited("embedding_head", 4)  # H
     embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
@@ -253,15 +253,27 @@ def load_config(path, overrides=()):
 
 
 def _filled(config):
-    """The settings in which no key of FROM_FEATURES is left open that a sidecar or a default tells."""
+    """The settings in which no key of FROM_FEATURES is left open that a sidecar, the features or a default tell."""
+    known = {}
     if not OmegaConf.is_missing(config.dataset, "feature_path"):
         times = times_of_features(plain(config.dataset.feature_path), config.dataset.resample_streams)
         known = times.settings() if times else {}
-    else:
-        known = {}
+        if config.model.feat_dim is None and "feat_dim" not in known:
+            known |= _channels_of_files(config.dataset)
     values = {key: known.get(key.rpartition(".")[2], default) for key, default in FROM_FEATURES.items()
               if OmegaConf.select(config, key) is None}
     return with_values(config, values)
+
+
+def _channels_of_files(dataset):
+    """{"feat_dim": channels} of the features, {} where they do not tell, or where the default fits as well."""
+    from spot.features import channels_in  # HDF5 and tables, only where files are looked at
+
+    try:
+        found = channels_in(plain(dataset.feature_path), plain(dataset.feature_pattern))
+    except (SpotError, ImportError):  # which is told when the features are opened; torch, which evaluation needs not
+        return {}
+    return {"feat_dim": found[0]} if found and FROM_FEATURES["model.feat_dim"] not in found else {}
 
 
 def save_config(config, path):

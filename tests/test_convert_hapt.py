@@ -42,7 +42,7 @@ def hapt(tmp_path):
 def test_a_tiny_download_becomes_features_and_annotations(hapt, tmp_path):
     """Windows start at samples 0, 25, 50. Samples 1..50 last from 0 to 1 s, samples 26..100 from 0.5 to 2 s."""
     out = tmp_path / "sbhar"
-    convert_hapt.convert(hapt, out)
+    convert_hapt.convert(hapt, out, "raw")
     first, second = read_annotations(out / "annotations.json")
     assert (first.name, first.subset, first.fps, first.duration_sec) == ("exp01_user01", "training", 50, 2.0)
     assert (second.name, second.subset, second.duration_sec) == ("exp03_user02", "validation", 2.5)
@@ -54,7 +54,22 @@ def test_a_tiny_download_becomes_features_and_annotations(hapt, tmp_path):
     assert stored.shape == (3, 300) and stored.dtype == np.float16
     np.testing.assert_array_equal(stored[1, :3], [25, 26, 27])  # acc x of the second window
     np.testing.assert_array_equal(stored[2, 250:252], [550, 551])  # gyro z of the third
-    assert FeatureSource(out / "features", 300).read("exp03_user02").shape == (300, 4)
+    source = FeatureSource(out / "features", 300)
+    assert source.read("exp03_user02").shape == (300, 4)
+    assert source.times.settings() == {"stride": 25, "window": 50, "fps": 50, "feat_dim": 300}
+
+
+def test_spectral_channels_replace_raw_ones(hapt, tmp_path):
+    """30 channels of each axis. Axis 0 of the first recording rises by 1 a sample: the mean of samples 0 to 49 is 24.5,
+    they differ by 1 on average; the second recording is still."""
+    out = tmp_path / "sbhar"
+    convert_hapt.convert(hapt, out, "raw")
+    convert_hapt.convert(hapt, out)
+    stored = np.load(out / "features" / "exp01_user01.npy")
+    assert stored.shape == (3, 180) and stored.dtype == np.float32
+    assert stored[0, :5] == pytest.approx([24.5, np.arange(50).std(), 0, 49, 1])
+    assert (np.load(out / "features" / "exp03_user02.npy") == 0).all()
+    assert FeatureSource(out / "features", 180).times.settings()["feat_dim"] == 180
 
 
 def test_the_script_runs_and_explains_a_wrong_folder(hapt, tmp_path):
@@ -102,6 +117,6 @@ def test_a_real_recording_converts_to_the_very_file(tmp_path):
     write_signal(tmp_path, name, signal)
     np.savetxt(tmp_path / "RawData" / "labels.txt", rows, fmt="%.0f")
     (tmp_path / "activity_labels.txt").write_text("".join(f"{i} {label}\n" for i, label in names.items()))
-    convert_hapt.convert(tmp_path, tmp_path / "out")
+    convert_hapt.convert(tmp_path, tmp_path / "out", "raw")
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "features" / f"{name}.npy"), real)
     assert json.loads((tmp_path / "out" / "annotations.json").read_text())["database"][name] == entry

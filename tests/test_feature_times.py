@@ -18,7 +18,7 @@ from spot.config import data_values, load_config
 from spot.data_check import check_data
 from spot.datasets import GridSettings, open_data
 from spot.feature_times import refuse_other_backbone, sidecar_beside, times_of_features
-from spot.features import FeatureSource
+from spot.features import FeatureSource, channels_in
 from spot.files import SpotError, read_json
 from spot.proposals import detect
 from spot.sidecar import SIDECAR, ExtractedVideo, Sidecar, read_sidecar, write_sidecar
@@ -56,13 +56,35 @@ def known(config):
 
 
 def test_settings_that_nobody_typed_come_from_the_sidecar(folder):
-    """stride 8, window 16, fps 15 and 6 channels; without a sidecar the defaults stand, and what is typed always."""
+    """stride 8, window 16, fps 15, 6 channels; without a sidecar the defaults stand, and the 6 columns that all files
+    have; without files 400. What is typed always stands."""
     config = config_of(folder)
     assert known(config) == (8, 16, 15.0, C)
     assert config_of(folder, "dataset.stride=4").dataset.stride == 4
     (folder / SIDECAR).unlink()
     config = config_of(folder)
-    assert known(config) == (16, 16, None, 400)
+    assert known(config) == (16, 16, None, C)
+    assert config_of(folder, "model.feat_dim=9").model.feat_dim == 9
+    assert known(config_of(folder.parent / "nowhere")) == (16, 16, None, 400)
+
+
+@pytest.mark.parametrize(("shapes", "wanted"), [
+    ([(3, 6), (4, 6)], [6]), ([(6, 3), (6, 4)], [6]),
+    ([(100, 6), (100, 6)], [6, 100]),  # resized: (T', C) is likelier
+    ([(3, 6), (4, 5)], []), ([(7,)], [])])
+def test_channels_are_what_the_files_have_in_common(tmp_path, shapes, wanted):
+    for index, shape in enumerate(shapes):
+        np.save(tmp_path / f"{index}.npy", np.zeros(shape, np.float32))
+    assert channels_in(str(tmp_path)) == wanted
+
+
+def test_channels_of_streams_add_up_and_the_default_stands_where_it_fits(tmp_path):
+    for name, shapes in (("rgb", [(3, 6), (4, 6)]), ("flow", [(3, 2), (4, 2)]), ("tsn", [(400, 100), (400, 100)])):
+        (tmp_path / name).mkdir()
+        for index, shape in enumerate(shapes):
+            np.save(tmp_path / name / f"{index}.npy", np.zeros(shape, np.float32))
+    assert channels_in([str(tmp_path / "rgb"), str(tmp_path / "flow")]) == [8]
+    assert config_of(tmp_path / "tsn").model.feat_dim == 400
 
 
 @pytest.mark.parametrize(("override", "words"), [
