@@ -340,7 +340,11 @@ def reading_options(config):
     tiers = plain(dataset.tiers)
     if tiers is not None:
         tiers = tuple(map(str, tiers if isinstance(tiers, list) else [tiers]))
-    return ReadingOptions(dataset.point_width, dataset.classes_from, tiers, dataset.complete_label, dataset.fps)
+    # The rate at which features were extracted is not the one that annotated frames are counted at.
+    is_of_features = dataset.fps is not None and (times := times_of_features(
+        plain(dataset.feature_path), dataset.resample_streams)) and times.sidecar.fps == dataset.fps
+    return ReadingOptions(dataset.point_width, dataset.classes_from, tiers, dataset.complete_label,
+                          None if is_of_features else dataset.fps)
 
 
 def grid_values(config):

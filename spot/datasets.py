@@ -42,8 +42,7 @@ def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_p
               num_classes, resample_streams=False, options=None, place=None):
     """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
 
-    place: {key: value} of the settings that the sidecar of the features, where there is one, must not contradict
-
+    place: {key: value} of settings that must not contradict the sidecar of the features, where there is one
     Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
     Where the annotations come from an annotation tool, features that they do not name are unlabeled videos of training.
     SpotError names the key whose file is missing, or both numbers where `num_classes` does not fit.

@@ -105,6 +105,12 @@ def test_a_contradiction_is_refused_with_both_values(folder, override, words):
     assert any(override.partition("=")[0] in problem and SIDECAR in problem for problem in report.problems)
 
 
+def test_the_rate_of_features_is_not_that_of_annotated_frames(folder):
+    assert data_values(config_of(folder))["options"].fps is None
+    (folder / SIDECAR).unlink()
+    assert data_values(config_of(folder, "dataset.fps=30"))["options"].fps == 30
+
+
 def test_what_agrees_is_no_contradiction(folder):
     config = config_of(folder, "dataset.stride=8", "dataset.window=16", "dataset.fps=15.0001", "model.feat_dim=6")
     assert open_data(**data_values(config))[2].times is not None
