@@ -3,6 +3,7 @@
     python spot_inference.py RUN [section.key=value ...] [--plot]
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
     python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. every=.. window=..] [--plot]
+    python spot_inference.py RUN videos=FILE_OR_FOLDER [weights=FOLDER] [--plot] [--write vtt,srt]
 
 RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
@@ -58,6 +59,7 @@ from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores, top_classes
 from spot.config import (
     LEARNING,
+    OWN_VIDEO_KEYS,
     changed_keys,
     data_values,
     decoding_values,
@@ -86,6 +88,7 @@ from spot.files import (
 )
 from spot.losses import class_probabilities, foreground
 from spot.meaning import differences, named, named_decoding
+from spot.names import NameIndex
 from spot.operating_point import actions_of
 from spot.proposals import OtherSettings, detect, run_windows, stack_windows, to_results
 from spot.recordings import centers_of_rows, far_from_training, own_facts, own_times, times_of
@@ -100,7 +103,11 @@ def main(argv=None):
     formats = formats_in(arguments.write) if arguments.write is not None else []
     alone = arguments.config is None and not (run_of(config).path / "config.yaml").is_file()
     try:
+        if config.videos is not None:
+            infer_videos(config, arguments.plot, typed, alone, formats)
+            return
         if config.features is not None:
+            refuse_own_video_keys(config, "belongs to videos=, which is not given", ("weights",))
             infer_own(config, arguments.plot, typed, alone, formats)
             return
         refuse_own_video_keys(config, "belongs to features=, which is not given")
@@ -414,8 +421,24 @@ def remove_evaluation(folder):
 # --- videos without annotation ----------------------------------------------------------------------------------------
 
 
-def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
-    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; the rest as `infer`."""
+def infer_videos(config, plot, typed=frozenset(), alone=False, formats=()):
+    """As `infer_own`, for video files: their features are extracted first, by what the run was trained on."""
+    from spot.own_videos import features_of_videos  # PyAV, only where there are videos
+
+    refuse_own_video_keys(config, "has no effect beside videos=, whose snippets lie as those of the training do",
+                          [key for key in OWN_VIDEO_KEYS if key not in ("videos", "weights")])
+    out = Path(config.output_path) / "own" / "features"
+    device = choose_device(config.training.device)
+    videos = distributed.from_first(lambda: features_of_videos(
+        config.videos, backbone_of_run(config), config.weights, out, device))
+    infer_own(with_values(config, {"features": str(out)}), plot, typed, alone, formats, videos)
+
+
+def infer_own(config, plot, typed=frozenset(), alone=False, formats=(), videos=None):
+    """Write the detections of every video of `features=`, as JSON and CSV, and their pictures; the rest as `infer`.
+
+    videos: {name: file}, which of them, None: all; with --plot a frame of each detection is drawn too
+    """
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
     config = compared_with_training(model, config, typed, alone)
     class_names = own_class_names(model, config)
@@ -425,7 +448,9 @@ def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
                                resample=config.dataset.resample_streams)
     except SpotError as error:
         raise SpotError(f"features={config.features}: {error}") from error
-    names = sorted(source.names)
+    index = NameIndex(source.names)
+    files = {index.find(video): str(file) for video, file in (videos or {}).items()}
+    names = sorted(source.names if videos is None else files)
     for name in names:
         check_video_id(name, f"features={config.features}")  # its picture is called so
     if not names:
@@ -441,7 +466,7 @@ def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
     kept = {}  # the detections of all videos, only where pictures need them
     with locked(folder / "inference.lock", f"output_path {folder}"):
         action = action_threshold(config)
-        facts = {name: (one.duration_sec, one.fps) for name, one in zip(names, times, strict=True)}
+        facts = {name: (one.duration_sec, one.fps, files.get(name)) for name, one in zip(names, times, strict=True)}
         with (written_actions(formats, folder, action, facts, class_names) as add_for_others,
               table_of(folder / "detections.csv") as add_rows,
               actions_table(folder / "actions.csv", action) as add_actions):
@@ -452,6 +477,24 @@ def infer_own(config, plot, typed=frozenset(), alone=False, formats=()):
             videos_to_draw = [(name, known, kept[name], None) for name, known in zip(names, times, strict=True)]
             draw_videos(folder / "timelines", model, GridSettings(**{**grid_values(config), **changes}), source,
                         class_names, videos_to_draw, config.testing.batch_size)
+            draw_thumbnails(folder / "thumbnails", files, class_names, kept, action,
+                            dict(zip(names, times, strict=True)))
+
+
+def draw_thumbnails(folder, files, class_names, kept, action, times):
+    """A frame of each action of each video, or of its best detections where no threshold is known.
+
+    files: {name: video file}; kept: {name: entries of detections.json}; action: see `action_threshold`
+    times: {name: Times}
+    """
+    if not files:
+        return
+    from spot.thumbnails import save_thumbnails  # PyAV and matplotlib
+
+    for name, file in tqdm(files.items(), desc="thumbnails", unit="video", disable=None):
+        entries = actions_of(kept[name], action["threshold"]) if action else kept[name]
+        save_thumbnails(Path(folder) / f"{name}.png", file, class_names, entries, times[name].duration_sec, name)
+    print(f"frames of the {'actions' if action else 'detections'}: {folder}")
 
 
 def own_class_names(model, config):

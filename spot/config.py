@@ -169,7 +169,7 @@ NUMBER_OR_WORD = ("dataset.labeled", "training.steps_per_epoch", "semi.burn_in")
 # What older settings files and runs say, and what it is called now.
 OLDER_VALUES = {"model.standardize": {"true": "training", "false": "none"}}
 # Keys of `spot_inference.py` that say nothing to training.
-OWN_VIDEO_KEYS = ("features", "fps", "stride", "every", "window", "duration")
+OWN_VIDEO_KEYS = ("features", "videos", "weights", "fps", "stride", "every", "window", "duration")
 # Sections that say how a run learns and detects, not what its weights mean.
 LEARNING = ("training", "augment", "pretext", "semi", "loss", "testing")
 # Names of the losses; `class` cannot be a dataclass field.
@@ -206,6 +206,8 @@ class Config:
     checkpoint: str | None = path(None)  # inference: a run folder or a file; null: output_path
     # Inference on videos without annotation; the settings that were trained with hold where these are null.
     features: Any = field(default=None, metadata=PATH)  # feature file or folder; a list: channels are concatenated
+    videos: str | None = path(None)  # video file or folder: extracted by the backbone of the run, in place of features
+    weights: str | None = path(None)  # of that backbone, where they are in a folder
     fps: float | None = limited("fps", None)  # frames per second
     stride: int | None = limited("stride", None)  # frames between two rows of the feature files
     every: int | None = limited("every", None)  # every n-th row is used
