@@ -320,8 +320,10 @@ def refuse_own_video_keys(config, reason, keys=OWN_VIDEO_KEYS):
     """SpotError where one of the keys of inference on own videos is given: it would have no effect."""
     given = [key for key in keys if config[key] is not None]
     if given:
-        dataset_key = {"features": "feature_path", "duration": "video_info_path"}.get(given[0], given[0])
-        raise SpotError(f"{given[0]}= {reason}; the key of the data set is dataset.{dataset_key}")
+        of_dataset = {"features": "feature_path", "duration": "video_info_path"}.get(given[0], given[0])
+        advice = {"videos": "extract their features by tools/extract_features.py, for dataset.feature_path",
+                  "weights": "leave it out"}.get(given[0], f"the key of the data set is dataset.{of_dataset}")
+        raise SpotError(f"{given[0]}= {reason}; {advice}")
 
 
 def data_values(config):
