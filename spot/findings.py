@@ -83,8 +83,7 @@ class Findings:
     def as_metrics(self):
         """{key: value} for `metrics.json`; every measure is in 0..1."""
         actions = {} if self.operating_point is None else {"actions": self.operating_point.as_metrics()}
-        return {"average_mAP_interval": list(self.interval),
-                "mAP_interval": dict(zip(tiou_keys(self.result), self.at_tiou.tolist(), strict=True)),
+        return {**interval_metrics(self.result, self.interval, self.at_tiou),
                 "recall": recall_metrics(self.recall, self.top_recall),
                 "diagnosis": diagnosis_metrics(self.diagnosis), **actions}
 
@@ -135,6 +134,48 @@ def missed_bounds(result, bins, resamples, seed=0):
         bounds[name] = np.array([np.nanquantile(column, [0.025, 0.975]) if np.isfinite(column).any() else [np.nan] * 2
                                  for column in shares.T])
     return bounds
+
+
+def metrics_of(result, subset, unlabeled):
+    """The content of metrics.json without what flags add; every measure is in 0..1.
+
+    result: `Evaluation`; unlabeled: classes without a labeled training video, None where that is not known
+    """
+    keys = tiou_keys(result)
+    return {
+        "average_mAP": result.average_mAP,
+        "mAP": dict(zip(keys, result.mAP.tolist(), strict=True)),
+        "whole_video_average_mAP": result.whole_video_average_mAP,
+        "num_videos": result.num_videos,
+        "num_segments": result.num_segments,
+        "num_predictions": result.num_predictions,
+        "AP": {name: dict(zip(keys, row.tolist(), strict=True)) for name, row in
+               zip(result.classes, result.ap, strict=True)},
+        "subset": subset,
+        "protocol": result.protocol,
+        "class_scores": result.predictions.class_scores,
+        "partial": result.predictions.partial,
+        "num_missing_features": result.num_missing_features,
+        "num_left_out_videos": result.num_left_out_videos,
+        "num_unknown_videos": result.num_unknown_videos,
+        "num_unknown_video_predictions": result.num_unknown_video_predictions,
+        "unknown_labels": result.unknown_labels,
+        "num_toggled_ids": result.num_toggled_ids,
+        "num_swapped_segments": result.num_swapped,
+        "num_dropped_predictions": result.predictions.num_dropped,
+        "drop_duplicates": result.drop_duplicates,
+        "num_dropped_duplicate_segments": result.num_duplicates_dropped,
+        "num_dropped_short_segments": result.num_short_dropped,
+        "num_tied_predictions": result.num_tied,
+        "num_deciding_ties": result.num_deciding_ties,
+        "classes_without_labels": unlabeled,
+    }
+
+
+def interval_metrics(result, average, at_tiou):
+    """The 95 % intervals of average mAP, (low, high), and of mAP at each tIoU, (R, 2), for `metrics.json`."""
+    return {"average_mAP_interval": list(average),
+            "mAP_interval": dict(zip(tiou_keys(result), at_tiou.tolist(), strict=True))}
 
 
 def recall_metrics(curve, top):

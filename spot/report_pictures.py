@@ -1,6 +1,7 @@
 """The pictures of the evaluation report, each with its section, what it shows in words, and a caption true of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 from spot import plots
 from spot.diagnosis import ERROR_TYPES, MIN_PRECISION
 from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
+from spot.files import atomic_path
 from spot.findings import times_are_shares
 from spot.timelines import class_colors, groups_of_videos, timeline_figure, timelines_of
 
@@ -176,3 +178,11 @@ def timeline_caption(strips, timelines, tiou):
 def percent(share):
     """A share in 0..1 as text."""
     return f"{100 * share:.1f} %"
+
+
+def write_comparison(folder, found, names):
+    """Write comparison.png, the curves of both detectors of a `Comparison`, into the folder; returns its path."""
+    path = Path(folder) / "comparison.png"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(plots.as_png(plots.comparison_figure(found, names)))
+    return path

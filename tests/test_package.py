@@ -56,8 +56,9 @@ print(own, torch.cuda.is_initialized())
     assert output == "[] False"
 
 
-@pytest.mark.parametrize("module", ["evaluation", "diagnosis", "annotations", "segments", "files", "detections",
-                                    "synthetic", "class_scores", "config", "command_line"])
+@pytest.mark.parametrize("module", ["evaluation", "evaluation_flags", "evaluation_inputs", "evaluation_text",
+                                    "diagnosis", "annotations", "segments", "files", "detections", "synthetic",
+                                    "class_scores", "config", "command_line"])
 def test_these_modules_need_no_torch(module):
     code = "import sys; sys.modules['torch'] = None; import importlib; importlib.import_module('spot.' + sys.argv[1])"
     run(code, module)

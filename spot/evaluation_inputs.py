@@ -1,0 +1,86 @@
+"""Which files an evaluation reads, by its flags: annotations and detections. No torch.
+
+`flags` are those of `spot.evaluation_flags`, parsed.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from spot.epic_kitchens import TIOU as EPIC_TIOU
+from spot.epic_kitchens import is_epic_file
+from spot.errors import SpotError
+from spot.evaluation import read_ground_truth
+from spot.names import pair_names
+from spot.text import read_lines
+from spot.tool_recordings import ReadingOptions
+
+DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to evaluate: paths, subset, tIoU thresholds; `output` is where metrics.json goes, None for nowhere."""
+
+    ground_truth: str
+    info_path: str | None
+    blocked: str | None
+    predictions: Path
+    compared: list | None  # the two files of --compare
+    subset: str
+    tiou: str | float | list
+    output: Path | None
+    labeled_file: Path | None
+    options: ReadingOptions | None = None  # what the settings add to files of annotation tools
+
+
+def job_from_files(flags):
+    """The job of `--ground-truth ... --predictions ...`: no config, metrics.json only with `--output`.
+
+    SpotError where there are settings of a run too, or no detections.
+    """
+    if flags.config or flags.overrides:
+        raise SpotError("--ground-truth reads no config, so --config and key=value have no effect; leave them out")
+    compared = flags.compare and [detections_of(path) for path in flags.compare]
+    predictions = compared[0] if compared else flags.predictions or flags.run
+    if not predictions:
+        raise SpotError("--ground-truth needs --predictions FILE, a run folder, or --compare A B")
+    return Job(
+        flags.ground_truth, flags.video_info, flags.blocked, detections_of(predictions), compared,
+        flags.subset, flags.tiou or default_tiou(flags),
+        Path(flags.output) if flags.output else None, labeled_file=None,
+    )
+
+
+def default_tiou(flags):
+    """The tIoU thresholds that the field uses with the given ground truth and protocol."""
+    return EPIC_TIOU if is_epic_file(flags.ground_truth) else DEFAULT_TIOU[flags.protocol]
+
+
+def with_ground_truth(job, task):
+    """The job with its subset, and the videos of its ground truth.
+
+    The subset that is not named is validation, or the only one that there is.
+    """
+    videos = read_ground_truth(job.ground_truth, job.info_path, task, job.options)
+    subsets = {video.subset for video in videos}
+    only = subsets.pop() if len(subsets) == 1 else "validation"
+    return (job if job.subset is not None else replace(job, subset=only)), videos
+
+
+def detections_of(path):
+    """The detections file that `path` means: a file, or detections.json of a run folder."""
+    return Path(path) / "detections.json" if Path(path).is_dir() else Path(path)
+
+
+def folder_of(path):
+    """The run folder that `path` means: a folder, or that of a file."""
+    return Path(path) if Path(path).is_dir() else Path(path).parent
+
+
+def classes_without_labels(videos, classes, labeled_file):
+    """Evaluated classes that no labeled training video holds; None where the labeled videos are not known."""
+    if labeled_file is None:
+        return None
+    labeled = set(pair_names(read_lines(labeled_file), [video.name for video in videos]).values())
+    seen = {label for video in videos if video.name in labeled for label in video.labels}
+    return sorted(set(classes) - seen)
