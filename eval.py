@@ -19,7 +19,7 @@ from spot.epic_kitchens import TASKS, is_epic_file
 from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.evaluation_flags import (
     DEFAULT_CONFIG,
-    check_operating_point,
+    check_flags_of_one,
     make_parser,
     refuse_for_all_tasks,
     refuse_for_two,
@@ -77,7 +77,7 @@ def main(argv=None):
 
 def evaluate_detector(job, flags, videos, argv):
     """One detector: its result, then what each flag adds; argv: the words of the command, for the report."""
-    check_operating_point(flags)
+    check_flags_of_one(flags)
     result = evaluate(job, flags, videos, job.predictions)
     unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
     metrics = metrics_of(result, job.subset, unlabeled)

@@ -93,8 +93,10 @@ def refuse_for_two(flags):
                             "out")
 
 
-def check_operating_point(flags):
-    """SpotError where the flags of the operating point contradict each other."""
+def check_flags_of_one(flags):
+    """SpotError where flags of one detector have no effect or contradict each other."""
+    if flags.pr_class and not (flags.report or flags.export):
+        raise SpotError("--pr-class chooses classes of a picture; give --report DIR or --export DIR with it")
     if flags.operating_predictions and not flags.operating_point:
         raise SpotError("--operating-predictions needs --operating-point SUBSET")
     if flags.action_threshold is not None and not math.isfinite(flags.action_threshold):

@@ -718,6 +718,7 @@ def test_a_bare_drop_duplicates_is_the_rule_of_opentad(given, read):
     (["--tiou", "0.5:0.95:99999999999"], "COUNT must be a whole number from 1 to 1,000, got 99999999999"),
     (["--tiou", "0.5:0.95:-1"], "COUNT must be"), (["--tiou", "0:0.9:2"], "above 0"), (["--tiou", "nan"], "above 0"),
     (["--pr-class", "swim", "--report", "unwritten", "--subset", "validation"], "swim"),
+    (["--pr-class", "run"], "give --report DIR or --export DIR with it"),
 ])
 def test_script_names_the_mistake(files, arguments, words):
     with pytest.raises(SpotError, match=words):
