@@ -55,6 +55,6 @@ def test_formats_are_named_once_and_a_wrong_one_is_refused_with_the_nearest():
 
 
 def test_without_a_threshold_it_is_asked_for(tmp_path):
-    with pytest.raises(SpotError, match=r"give testing\.action_threshold"), written_actions(
+    with pytest.raises(SpotError, match=r"give it by testing\.action_threshold="), written_actions(
             ["vtt"], tmp_path, None, {}):
         pass
