@@ -1,7 +1,7 @@
 """Signals of sensors -> features: spectral channels by hand, files as people have them, and what is refused."""
 
-import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ from spot.sensors import (
     spectral_channels,
     windows_of,
 )
+from spot.sidecar import read_sidecar
 
-SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "extract_sensors.py"
-specification = importlib.util.spec_from_file_location("extract_sensors", SCRIPT)
-extract_sensors = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(extract_sensors)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))  # the tools import each other as scripts do
+
+import extract_features
+import extract_sensors
 
 
 def test_windows_begin_every_stride_samples():
@@ -183,3 +184,15 @@ def test_the_script_extracts_and_tells_what_failed(tmp_path, capsys):
     assert np.load(tmp_path / "out" / "a.npy").shape == (19, 30)
     with pytest.raises(SpotError, match="--fps: must be a number from"):
         extract_sensors.main([str(tmp_path), str(tmp_path / "out"), "--window", "10", "--fps", "often"])
+
+
+def test_the_tool_for_videos_takes_signals_too(tmp_path, capsys):
+    """100 samples of 2 axes at 50 per second, windows of 50 every 25: 3 snippets of 2 x (5 + 25) channels."""
+    (tmp_path / "signals").mkdir()
+    np.save(tmp_path / "signals" / "walk.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    arguments = [str(tmp_path / "signals"), str(tmp_path / "out"), "--backbone", "spectral", "--fps", "50"]
+    with pytest.raises(SpotError, match="--window SAMPLES"):
+        extract_features.main(arguments)
+    extract_features.main([*arguments, "--window", "50", "--stride", "25"])
+    assert np.load(tmp_path / "out" / "walk.npy").shape == (3, 60)
+    assert read_sidecar(tmp_path / "out" / "features.json").fps == 50

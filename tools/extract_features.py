@@ -10,12 +10,16 @@ A snippet is a clip of --window frames, the next one begins --stride frames late
 second, by their presentation time, or all of them. Backbones: a video or image model of transformers by its name on the
 hub, such as MCG-NJU/videomae-base-finetuned-kinetics or facebook/dinov2-base, or by its local folder; torchvision's
 Kinetics models, such as r2plus1d_18; transnetv2. See docs/from-videos.md.
+
+Raw signals of sensors, .csv or .npy files of samples x axes, take --backbone spectral or raw, with --window, --stride
+and --fps in samples; tools/extract_sensors.py --help says more.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spot.command_line import Parser, parse, parse_early, run, whole_number
 from spot.files import SpotError
@@ -48,22 +52,28 @@ def rate(text):
         number = float(text)
     except ValueError:
         number = 0
-    if not 0.01 <= number <= 1000:
-        raise argparse.ArgumentTypeError(f"must be a number from 0.01 to 1000, got {text!r}")
+    if not 1e-3 <= number <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number from 0.001 to 1,000,000, got {text!r}")
     return number
 
 
 if __name__ == "__main__":
     parse_early(make_parser, takes_overrides=False)
 
+import extract_sensors  # noqa: E402
+
 from spot.backbones import open_backbone  # noqa: E402  after --help
 from spot.devices import choose_device, choose_precision  # noqa: E402
 from spot.extraction import Sampling, extract_all  # noqa: E402
+from spot.sensors import KINDS  # noqa: E402
 from spot.videos import find_videos  # noqa: E402
 
 
 def main(argv=None):
     arguments = parse(make_parser(), argv, takes_overrides=False)
+    if arguments.backbone in KINDS:
+        extract_sensors.main(sensor_arguments(arguments))
+        return
     videos = find_videos(arguments.videos)
     device = choose_device(arguments.device)
     amp = "none" if arguments.amp == "auto" and device.type == "cpu" else choose_precision(arguments.amp, device)
@@ -76,6 +86,15 @@ def main(argv=None):
     if failed:
         raise SpotError(f"{len(failed)} of {len(videos)} videos could not be read, listed above; mend or remove them, "
                         "and this command does the rest")
+
+
+def sensor_arguments(arguments):
+    """The same request for `tools/extract_sensors.py`; SpotError without --window, which no backbone tells here."""
+    if arguments.window is None:
+        raise SpotError(f"--backbone {arguments.backbone} cuts signals of sensors into windows: give --window SAMPLES")
+    given = [f"--{name}={value}" for name in ("window", "stride", "fps")
+             if (value := getattr(arguments, name)) is not None]
+    return [arguments.videos, arguments.out, "--channels", arguments.backbone, *given]
 
 
 def sampling_of(arguments, backbone):
