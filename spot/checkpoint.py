@@ -153,7 +153,7 @@ def load_model(path, device="cpu"):
     if content.get("format") == FORMAT:
         with _refusing(f"{path}: its settings cannot be used", "was the file changed?"):
             _refuse_unsound(content["architecture"], content["settings"])
-    with _refusing(f"{path}: its weights do not fit together", "was the file changed?"):
+    with _refusing(f"{path}: its weights do not fit together", "was the file changed, or written by another version?"):
         _refuse_unreal(content.get("state_dict", content))
         if content.get("format") == FORMAT:
             model = _build(content["architecture"], content["state_dict"])
