@@ -43,7 +43,7 @@ class Predictions:
     label: np.ndarray
     segments_sec: np.ndarray
     scores: np.ndarray
-    class_scores: object
+    class_scores: str | None
     missing_features: list | None
     num_dropped: int
     partial: bool = False
@@ -228,7 +228,8 @@ class Columns:
         return Predictions(
             video_ids=list(self.video_ids), video=arrays["video"], label_names=list(self.label_ids),
             label=arrays["label"], segments_sec=arrays["segments_sec"].reshape(-1, 2), scores=arrays["scores"],
-            class_scores=None if class_scores in ("", "none") else class_scores,
+            # Only shown: whatever another program put there is a name.
+            class_scores=None if class_scores in (None, "", "none") else str(class_scores),
             missing_features=missing if isinstance(missing, list) else None, num_dropped=self.num_dropped,
             partial=facts.get("partial", False) is not False, num_swapped=self.num_swapped, numbered=numbered,
             action_threshold=read_action_threshold(facts.get("action_threshold")))

@@ -18,7 +18,7 @@ from spot.annotations import Video, read_annotations
 from spot.average_precision import best_from_here
 from spot.diagnosis import average_recall, recall_at_top
 from spot.evaluation import evaluate_detections, read_predictions, threshold_key
-from spot.files import SpotError
+from spot.files import SpotError, read_json, write_json
 from spot.matching import match
 from spot.protocols import score_scene
 from spot.scenes import build_scene
@@ -756,3 +756,14 @@ def test_another_protocol_or_variant_is_refused():
                            ({"thumos_variant": 213}, "THUMOS14 variant 213 is unknown")):
         with pytest.raises(SpotError, match=words):
             evaluate([video("a", (0, 1, "run"))], detections(), **options)
+
+
+def test_whatever_names_the_external_classifier_is_shown_as_text(tmp_path):
+    """Infinity is no JSON, so it must not reach metrics.json as a number."""
+    write_json(tmp_path / "gt.json", {"database": {"v": {"subset": "validation", "duration": 9, "annotations": [
+        {"label": "a", "segment": [1, 2]}]}}})
+    (tmp_path / "d.json").write_text('{"results": {"v": [{"label": "a", "score": 1, "segment": [1, 2]}]}, '
+                                     '"external_data": {"class_scores": Infinity}}')
+    eval_main(["--ground-truth", f"{tmp_path}/gt.json", "--predictions", f"{tmp_path}/d.json", "--subset",
+               "validation", "--output", f"{tmp_path}/m.json"])
+    assert read_json(tmp_path / "m.json")["class_scores"] == "inf"

@@ -115,10 +115,10 @@ def draw(rows, path):
         axis.set_xscale("log", base=2)
         axis.set_xticks(sorted(part["steps"].unique()), [f"{steps:,}" for steps in sorted(part["steps"].unique())])
         first = part.iloc[0]
-        axis.set(title=f"{name}: {first['labeled']:,} labeled, {first['unlabeled']:,} unlabeled", xlabel="steps",
-                 ylabel="average mAP on held-out training videos, %")
+        axis.set(title=f"{name}\n{first['labeled']:,} labeled, {first['unlabeled']:,} unlabeled", xlabel="steps")
         axis.margins(0.08, 0.15)
         axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("average mAP on held-out\ntraining videos, %")
     axes[0][0].legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
