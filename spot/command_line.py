@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import errno
+import math
 import os
 import re
 import shlex
@@ -111,6 +112,21 @@ def whole_number(low, high):
             number = None
         if number is None or not low <= number <= high:
             raise argparse.ArgumentTypeError(f"must be a whole number from {low:,} to {high:,}, got {text!r}")
+        return number
+
+    return read
+
+
+def real_number(low, high):
+    """An argparse type: a number in low..high."""
+
+    def read(text):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"must be a number from {low:,} to {high:,}, got {text!r}")
         return number
 
     return read

@@ -28,7 +28,7 @@ from spot.segments import (
     window_grid,
     window_starts,
 )
-from spot.standardize import by_recording
+from spot.standardize import by_recording, divisible
 from spot.targets import pad_segments
 
 MISSING_SHOWN = 5
@@ -473,9 +473,7 @@ def feature_statistics(*datasets, of_files=False):
     total, square, count = (sum(parts) for parts in zip(
         *(dataset.file_sums if of_files else dataset.sums for dataset in datasets), strict=True))
     mean = total / count
-    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
-    constant = deviation <= 1e-5 * np.maximum(np.abs(mean), 1e-3)
-    return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
+    return divisible(mean, np.sqrt(np.maximum(square / count - mean**2, 0)))
 
 
 def draw(length, count, position, seed):

@@ -7,7 +7,7 @@ WARMUP_STEPS = 30
 # The length that `auto` gives is cut into as many epochs; fewer or more `training.max_epoch` shorten or lengthen it.
 EPOCHS = 32
 # How often each sequence is seen: the labeled ones on labels alone, the unlabeled ones once pseudo labels have begun;
-# and between how many steps each of the two parts stays. docs/results.md shows the curves that these come from.
+# and between how many steps each of the two parts stays. docs/length_curve.csv has the curves that were run.
 LABELED_PASSES, UNLABELED_PASSES = 56, 12
 FEWEST_ALONE, MOST_ALONE = 1600, 6400
 FEWEST_WITH_UNLABELED, MOST_WITH_UNLABELED = 800, 6400

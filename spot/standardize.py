@@ -11,7 +11,6 @@ import numpy as np
 
 from spot.annotations import clean_segments
 
-KINDS = ("auto", "training", "recording", "none")
 # Share of the variance of the labels that may lie between recordings. Where every recording shows all classes it is
 # 0.001 to 0.003 (sensor recordings of a protocol); where each shows a few of them, 0.12 and more (four of twelve
 # activities, sports videos, one class a video). Nothing that was measured lies in between.
@@ -35,6 +34,14 @@ def recording_statistics(features):
     """
     mean = features.mean(1, keepdims=True, dtype=np.float64)
     deviation = features.std(1, keepdims=True, dtype=np.float64)
+    return divisible(mean, deviation)
+
+
+def divisible(mean, deviation):
+    """Mean and deviation of channels as float32, where a channel that never changes has deviation 1: it becomes 0.
+
+    mean, deviation: float64 numpy of one shape
+    """
     constant = deviation <= 1e-5 * np.maximum(np.abs(mean), 1e-3)
     return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
 
@@ -82,7 +89,7 @@ def between_recordings(shares):
 def choose_standardization(kind, labeled, class_names):
     """`auto` -> training or recording, by the labels; the others as they are. Returns a Standardization.
 
-    kind: one of KINDS; labeled: list of annotations.Video that show their labels
+    kind: auto, training, recording or none; labeled: list of annotations.Video that show their labels
     """
     if kind != "auto":
         return Standardization(kind, "as model.standardize says")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spot.command_line import Parser, parse, parse_early, run, whole_number
+from spot.command_line import Parser, parse, parse_early, real_number, run, whole_number
 from spot.files import SpotError
 
 MEMORY_ADVICE = "lower --batch"
@@ -33,7 +33,8 @@ def make_parser():
     parser.add_argument("out", metavar="OUT", help="the folder of the features")
     parser.add_argument("--backbone", required=True, metavar="NAME", help="see above")
     parser.add_argument("--weights", metavar="FOLDER", help="a local copy of the weights (torchvision: a file)")
-    parser.add_argument("--fps", type=rate, help="frames per second that are taken (default: all of a video's own)")
+    parser.add_argument("--fps", type=real_number(0.001, 1_000_000),
+                        help="frames per second that are taken (default: all of a video's own)")
     parser.add_argument("--stride", type=whole_number(1, 100_000), metavar="FRAMES", help="from one snippet to the "
                         "next (default: a quarter of the window)")
     parser.add_argument("--window", type=whole_number(1, 100_000), metavar="FRAMES", help="that a snippet sees "
@@ -44,17 +45,6 @@ def make_parser():
     parser.add_argument("--amp", choices=("auto", "none", "bf16"), default="auto", help="precision (auto: bf16 on a "
                         "GPU)")
     return parser
-
-
-def rate(text):
-    """An argparse type: frames per second."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 1e-3 <= number <= 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number from 0.001 to 1,000,000, got {text!r}")
-    return number
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from spot.command_line import Parser, parse, run, whole_number
+from spot.command_line import Parser, parse, real_number, run, whole_number
 from spot.files import SpotError
 from spot.sensors import KINDS, extract_signals, find_signals
 
@@ -31,22 +31,12 @@ def make_parser():
                         help="that a snippet sees")
     parser.add_argument("--stride", type=whole_number(1, 1_000_000), metavar="SAMPLES",
                         help="from one snippet to the next (default: half of the window)")
-    parser.add_argument("--fps", type=rate, help="samples per second (default: by the time column)")
+    parser.add_argument("--fps", type=real_number(0.001, 1_000_000),
+                        help="samples per second (default: by the time column)")
     parser.add_argument("--channels", choices=KINDS, default=KINDS[0], help="(default: %(default)s)")
     parser.add_argument("--axes", nargs="+", metavar="COLUMN", help="columns of the tables that are axes (default: all "
                         "but the time)")
     return parser
-
-
-def rate(text):
-    """An argparse type: samples per second."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 1e-3 <= number <= 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number from 0.001 to 1,000,000, got {text!r}")
-    return number
 
 
 def main(argv=None):
