@@ -81,6 +81,7 @@ from spot.recordings import centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.sidecar import write_sidecar
 from spot.standardize import choose_standardization
+from spot.waveforms import choose_waveforms
 from spot_inference import detect_all
 
 NAMED = 6  # keys in a note
@@ -203,12 +204,16 @@ def train(config):
     labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
     standardization = choose_standardization(config.model.standardize, labeled, class_names)
     print(f"features are standardized by statistics of: {standardization.kind} ({standardization.evidence})")
-    meaning = meaning_of(config, standardization.kind, class_names, training, labeled, held_out)
+    grid = GridSettings(**grid_values(config))
+    names = [video.name for video in training]
+    waveforms, reason = choose_waveforms(config.dataset.sensor_channels, source, names, grid)
+    print(f"features are {'made spectral' if waveforms else 'taken as they are'} ({reason})")
+    meaning = meaning_of(config, standardization.kind, waveforms, class_names, training, labeled, held_out)
     if resumed and distributed.is_first():
         checkpoint.refuse_other_meaning(folder.last, meaning)
-    grid = GridSettings(**grid_values(config))
     load = {"source": source, "grid": grid, "class_names": class_names, "feat_dim": config.model.feat_dim,
-            "cache": config.training.cache, "device": device, "own_statistics": standardization.kind == "recording"}
+            "cache": config.training.cache, "device": device, "own_statistics": standardization.kind == "recording",
+            "waveforms": waveforms}
     labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
     unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
     report_data(labeled_data, unlabeled_data, held_out, class_names)
@@ -264,13 +269,15 @@ def rates_of(videos, fps):
     return sorted(rate for rate, _ in counts.most_common(20))
 
 
-def meaning_of(config, standardization, class_names, training, labeled, held_out):
+def meaning_of(config, standardization, waveforms, class_names, training, labeled, held_out):
     """What the weights of this training will mean.
 
-    standardization: the kind that was chosen; training, labeled, held_out: lists of videos
+    standardization: the kind that was chosen; waveforms: waveforms.Waveforms or None
+    training, labeled, held_out: lists of videos
     """
     architecture = {**plain(config.model), "standardize": standardization, "num_classes": len(class_names),
-                    "chunks": config.pretext.chunks}
+                    "chunks": config.pretext.chunks, "sensor_axes": waveforms.axes if waveforms else 0,
+                    "sensor_order": waveforms.order if waveforms else "axis"}
     settings = {**grid_values(config), "class_names": class_names}
     rates = {video.fps for video in training}
     if settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps

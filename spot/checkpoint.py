@@ -177,7 +177,7 @@ def _refuse_unreal(state):
 
 def _refuse_unsound(architecture, settings):
     """ValueError where what a checkpoint of ours says of its model is out of range, or does not go together."""
-    needed = set(ARCHITECTURE) - {"dropout", "chunks", "standardize"}
+    needed = set(ARCHITECTURE) - {"dropout", "chunks", "standardize", "sensor_axes", "sensor_order"}
     lacking = sorted(needed - set(architecture))
     if lacking:
         raise ValueError(f"its architecture lacks {lacking[0]}")

@@ -80,6 +80,8 @@ class Dataset:
     window: int | None = limited("window", None)  # frames that a snippet sees (window grid); null: as stride
     offset: int = limited("offset", 0)  # first frame of the first snippet (window grid)
     fps: float | None = limited("fps", None)  # frames per second; null: as features.json says, else each video's own
+    # Windows of raw samples of sensors become spectral channels; auto: where they are found to be such windows.
+    sensor_channels: str = choice("auto", "spectral", "raw")
 
 
 @dataclass

@@ -365,41 +365,45 @@ class SnippetDataset:
     videos: list of annotations.Video that have features; source: features.FeatureSource
     grid: GridSettings; class_names: list of K names
     own_statistics: standardize each recording by its own mean and deviation, see `spot.standardize`
+    waveforms: waveforms.Waveforms of features that are raw samples: they become spectral channels; None: others
     A `resize` video is one sequence; a `window` video gives windows that overlap by half.
     """
 
     def __init__(self, videos, source, grid, class_names, feat_dim, cache="memory", device="cpu", progress="features",
-                 own_statistics=False):
+                 own_statistics=False, waveforms=None):
         if not videos:
             raise SpotError(f"no video with features for {progress}; check dataset.feature_path and the subset names")
         self.videos, self.source, self.grid_settings = videos, source, grid
         self.feat_dim, self.num_snippets, self.device = feat_dim, grid.temporal_scale, torch.device(device)
         self.class_index = {name: index for index, name in enumerate(class_names)}
-        self.num_classes, self.own_statistics = len(class_names), own_statistics
+        self.num_classes, self.own_statistics, self.waveforms = len(class_names), own_statistics, waveforms
         self.dirty = {"clipped": 0, "dropped": 0}
         self.bank = FeatureBank(self._read, cache, device, len(videos))
         self._load(progress)
         self._cut()
 
     def _read(self, index):
-        features = self._fitted(index)
-        return by_recording(features) if self.own_statistics else features
+        return self._prepare(self.source.read(self.videos[index].name))
 
-    def _fitted(self, index):
-        return self.grid_settings.fit(self.source.read(self.videos[index].name))
+    def _prepare(self, as_filed):
+        """Features (C, T') as the model takes them: spectral, on the grid, standardized by recording where that is
+        chosen."""
+        features = self.waveforms.spectral(as_filed) if self.waveforms else as_filed
+        features = self.grid_settings.fit(features)
+        return by_recording(features) if self.own_statistics else features
 
     def _load(self, progress):
         """Read every video once: its grid, its segments, the feature statistics, and the table where it is kept."""
         self.grids: list[Grid] = []
         segments, labels = [], []
-        sums, file_sums = np.zeros((2, self.feat_dim)), np.zeros((2, self.feat_dim))
-        count = 0
+        sums, file_sums, count = 0, 0, 0
+        is_changed = self.own_statistics or self.waveforms is not None
         for video in tqdm(self.videos, desc=progress, unit="video", disable=None):
-            as_filed = self.grid_settings.fit(self.source.read(video.name))
-            features = by_recording(as_filed) if self.own_statistics else as_filed
+            as_filed = self.source.read(video.name)
+            features = self._prepare(as_filed)
             self.bank.add(features)
             sums += _sums(features)
-            file_sums += _sums(as_filed) if self.own_statistics else 0
+            file_sums += _sums(self.grid_settings.fit(as_filed)) if is_changed else 0
             count += features.shape[1]
             grid = self.grid_settings.of(video, features.shape[1])
             kept_sec, kept_labels, counts = clean_segments(video, grid.duration_sec)
@@ -413,7 +417,7 @@ class SnippetDataset:
         # Are the labels of all of them known? Asked here, because a step would wait for a GPU to answer.
         self.is_annotated = any(map(len, labels)) and all(video.annotated is not False for video in self.videos)
         self.sums = (*sums, count)
-        self.file_sums = (*file_sums, count) if self.own_statistics else self.sums
+        self.file_sums = (*file_sums, count) if is_changed else self.sums
 
     def _class_of(self, label, video):
         if label not in self.class_index:
@@ -467,7 +471,7 @@ def _sums(features):
 def feature_statistics(*datasets, of_files=False):
     """Mean and standard deviation per channel over all snippets of the datasets, each (C,) float32.
 
-    of_files: of the features as their files have them, also where each recording is standardized by itself
+    of_files: of the features as their files have them, also where they are spectral or standardized by recording
     A channel that never changes gets deviation 1: it is centered to 0, not divided by 0.
     """
     total, square, count = (sum(parts) for parts in zip(

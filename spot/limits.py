@@ -7,7 +7,7 @@ from numbers import Integral, Real
 RANGES = {
     # architecture
     "feat_dim": (1, 1_000_000), "embedding_head": (1, 1000), "embed_dim": (1, 100_000), "num_classes": (1, 1_000_000),
-    "dropout": (0.0, 0.99), "chunks": (2, 1000),
+    "dropout": (0.0, 0.99), "chunks": (2, 1000), "sensor_axes": (0, 1_000_000),
     # grid; a mask has temporal_scale x temporal_scale numbers
     "temporal_scale": (1, 10_000), "stride": (1, 10**9), "window": (1, 10**9), "every": (1, 10**6),
     "offset": (-(10**9), 10**9), "fps": (1e-6, 1e9),
@@ -18,11 +18,12 @@ RANGES = {
 # The first one is the default.
 CHOICES = {"encoder": ("conv_transformer", "attention"), "mask_head": ("pairwise", "fixed"),
            "class_activation": ("sigmoid", "softmax"), "standardize": ("training", "recording", "none"),
+           "sensor_order": ("axis", "time"),
            "grid": ("resize", "window"), "fusion": ("product", "sqrt")}
 OPTIONAL = ("fps", "class_names", "training_fps", "feature_statistics")  # None: each video's own; not known
 MOST_THRESHOLDS = 100
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
-                "num_classes", "dropout", "chunks", "standardize")
+                "num_classes", "dropout", "chunks", "standardize", "sensor_axes", "sensor_order")
 GRID = ("grid", "temporal_scale", "stride", "every", "window", "offset", "fps")
 DECODING = ("mask_thresh", "top_k", "nms_sigma", "min_score", "max_detections", "class_power", "mask_power",
             "video_power", "fusion")
@@ -59,14 +60,16 @@ def shown(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def sizes_fault(encoder, feat_dim, embed_dim, embedding_head, temporal_scale, chunks=2, prefix="", **_):
+def sizes_fault(encoder, feat_dim, embed_dim, embedding_head, temporal_scale, chunks=2, prefix="", sensor_axes=0, **_):
     """Why these sizes of an architecture do not go together, or None; prefix: of the keys in the message."""
     if temporal_scale < chunks:
         return f"{prefix}temporal_scale ({temporal_scale}) must be at least pretext.chunks ({chunks})"
     if encoder == "conv_transformer" and embed_dim % (2 * embedding_head):
         return (f"{prefix}embed_dim ({embed_dim}) must be a multiple of 2 * {prefix}embedding_head "
                 f"({2 * embedding_head})")
-    if encoder == "attention" and feat_dim % embedding_head:
+    if sensor_axes and (feat_dim % sensor_axes or feat_dim < 2 * sensor_axes):
+        return f"{prefix}feat_dim ({feat_dim}) is not a multiple of {sensor_axes} axes of at least 2 samples"
+    if encoder == "attention" and not sensor_axes and feat_dim % embedding_head:
         return f"{prefix}feat_dim ({feat_dim}) must be a multiple of {prefix}embedding_head ({embedding_head})"
     return None
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from spot.standardize import by_sequence
+from spot.waveforms import Waveforms
 
 
 def dropout(x, share, training):
@@ -259,6 +260,8 @@ class Spot(nn.Module):
         self.num_classes, self.class_activation = class_head.out_channels - 1, class_activation
         # With `recording` the features of each recording take their own statistics before those of the training set.
         self.standardization = "training"
+        self.waveforms = None  # waveforms.Waveforms of features that are raw samples: they become spectral channels
+        self.samples = None  # their channels C
         # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
         self.settings = {}
         self.architecture = {}  # the arguments of `build_model`, of a checkpoint of ours
@@ -267,8 +270,8 @@ class Spot(nn.Module):
 
     @property
     def feat_dim(self):
-        """Feature channels C that the model takes."""
-        return len(self.feature_mean)
+        """Feature channels C that the model takes, before raw samples become spectral channels."""
+        return self.samples or len(self.feature_mean)
 
     def set_statistics(self, mean, deviation):
         """Standardize the features from now on. mean, deviation: (C,) of the training features."""
@@ -294,29 +297,37 @@ class Spot(nn.Module):
     def forward(self, features, valid=None, prepared=False):
         """features (B, C, T); valid (B, T) bool, False where a short sequence was padded, None = all valid.
 
-        Where recordings are standardized by their own statistics, a sequence counts as a recording, unless the features
-        are `prepared`: cut out of recordings that `spot.standardize.by_recording` has standardized.
+        Raw samples become spectral channels, see `spot.waveforms`. Where recordings are standardized by their own
+        statistics, a sequence counts as a recording. Both is left out where the features are `prepared`: cut out of
+        recordings for which it was done as a whole.
         Returns class_logits (B, K+1, T) with background at index K; masks (B, T, T) in 0..1, row i is the foreground
         over the whole sequence as snippet i sees it; mask_logits (B, T, T), the same before the sigmoid;
         embedding (B, D, T).
         """
+        if self.waveforms and not prepared:
+            features = self.waveforms.spectral_batch(features)
         if self.standardization == "recording" and not prepared:
             features = by_sequence(features, valid)
         return self.from_standardized(self.standardize(features, valid), valid)
 
 
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
-                num_classes, dropout=0.1, chunks=5, standardize="training"):
+                num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis"):
     """A model with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
     standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
+    sensor_axes: A where the features are raw samples of as many axes, which become spectral channels; sensor_order: how
+    they lie, see `spot.waveforms.Waveforms`
     """
     sizes = {"feat_dim": feat_dim, "temporal_scale": temporal_scale, "embedding_head": embedding_head,
              "embed_dim": embed_dim, "num_classes": num_classes}
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} is {size}; it must be at least 1")
+    waveforms, samples = Waveforms(sensor_axes, sensor_order) if sensor_axes else None, None
+    if waveforms:
+        samples, feat_dim = feat_dim, waveforms.channels(feat_dim)
     if encoder == "attention":
         embed_dim = feat_dim
     encoders = {"attention": lambda: AttentionEncoder(feat_dim, embedding_head),
@@ -332,5 +343,5 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     model = Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
                  OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1),
                  nn.Conv1d(embed_dim, 2 * BRANCH_WIDTH, 3, padding=1))
-    model.standardization = standardize
+    model.standardization, model.waveforms, model.samples = standardize, waveforms, samples
     return model

@@ -198,6 +198,11 @@ def takes_own_statistics(model):
     return getattr(model, "standardization", "training") == "recording"
 
 
+def waveforms_of(model):
+    """The waveforms.Waveforms of a model that takes raw samples of sensors; None of others. model: any detector."""
+    return getattr(model, "waveforms", None)
+
+
 @torch.no_grad()
 def run_windows(model, features, valid, batch_size, amp="none"):
     """The model in batches of `batch_size` over (N, C, T) sequences of recordings that `detect` has prepared.
@@ -206,7 +211,7 @@ def run_windows(model, features, valid, batch_size, amp="none"):
     amp: none, or bf16: the precision of the model alone
     SpotError where an output is not finite.
     """
-    prepared = {"prepared": True} if takes_own_statistics(model) else {}
+    prepared = {"prepared": True} if takes_own_statistics(model) or waveforms_of(model) else {}
     with exact_convolutions(), torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
         parts = [model(*part, **prepared)
                  for part in zip(features.split(batch_size), valid.split(batch_size), strict=True)]
@@ -259,7 +264,8 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
     _refuse_unknown_times(grid, durations, rates, centers, known_rates)
-    fitted = [grid.fit(x) for x in features]
+    waveforms = waveforms_of(model)
+    fitted = [grid.fit(waveforms.spectral(x) if waveforms else x) for x in features]
     if takes_own_statistics(model):
         fitted = [by_recording(x) for x in fitted]
     if grid.grid == "window":  # in time that no snippet has seen, nothing is found

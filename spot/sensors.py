@@ -15,16 +15,13 @@ from spot.errors import SpotError
 from spot.files import atomic_path
 from spot.sidecar import SIDECAR, ExtractedVideo, Sidecar, difference, irregular_centers, read_sidecar, write_sidecar
 from spot.text import clean, delimiter_of, read_text
+from spot.waveforms import Waveforms, spectral_channels
 
 KINDS = ("spectral", "raw")
 SUFFIXES = (".csv", ".npy")
-STATISTICS = 5  # of a window and axis, before the magnitudes
 # Columns of a table that are the time of a sample: name -> what a second is in it.
 TIME_COLUMN = re.compile(r"(time|timestamp|t|seconds|sec)(?:[ _(\[]*(s|sec|seconds|ms|us|µs|ns)[)\]]?)?", re.IGNORECASE)
 UNITS = {"ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9}
-# Magnitudes span orders of magnitude: a person who walks has 10,000 times the energy of one who sits. Their fourth root
-# is as good as a logarithm (see docs/features.md) and, unlike one, has no smallest value that depends on the unit.
-ROOT = 0.25
 # Samples this many steps apart leave a gap in which nothing was measured.
 GAP_STEPS = 10
 
@@ -45,22 +42,6 @@ def raw_channels(windows):
     return windows.reshape(len(windows), -1)
 
 
-def spectral_channels(windows):
-    """What a window of each axis looks like: (T', axes, W), W >= 2 -> (T', axes * (5 + W // 2)) float32.
-
-    Of one axis after another: mean, standard deviation, minimum, maximum, mean absolute difference of neighbors, and
-    the magnitudes of the discrete Fourier transform at 1 .. W // 2 periods per window, as amplitudes in the unit of the
-    axis, to the power of 1/4.
-    """
-    windows = np.asarray(windows, np.float64)
-    mean = windows.mean(-1, keepdims=True)
-    statistics = [mean, windows.std(-1, keepdims=True), windows.min(-1, keepdims=True), windows.max(-1, keepdims=True),
-                  np.abs(np.diff(windows, axis=-1)).mean(-1, keepdims=True)]
-    magnitudes = np.abs(np.fft.rfft(windows - mean, axis=-1))[..., 1:] * 2 / windows.shape[-1]
-    channels = np.concatenate([*statistics, magnitudes**ROOT], axis=-1)
-    return channels.reshape(len(channels), -1).astype(np.float32)
-
-
 def channels_of(signal, kind, window, stride):
     """(samples, axes) -> (T', C) float32 channels of a `kind` in KINDS."""
     windows = windows_of(signal, window, stride)
@@ -69,7 +50,9 @@ def channels_of(signal, kind, window, stride):
 
 def sidecar_of_signals(kind, window, stride, rate, num_axes, videos=None, details=None):
     """The Sidecar of features that `channels_of` made; rate: samples per second, None where each has its own."""
-    channels = num_axes * (STATISTICS + window // 2 if kind == "spectral" else window)
+    channels = num_axes * window
+    if kind == "spectral":
+        channels = Waveforms(num_axes).channels(channels)
     return Sidecar(kind, f"spot {__version__}", "", stride, window, rate, channels, videos or {}, details or {})
 
 
