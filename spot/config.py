@@ -21,6 +21,7 @@ from spot.evaluation import parse_thresholds
 from spot.feature_times import times_of_features
 from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
+from spot.registry import LOSSES
 from spot.setting_names import hint
 from spot.text import read_text
 from spot.tool_recordings import CLASSES_FROM, ReadingOptions
@@ -176,7 +177,7 @@ OWN_VIDEO_KEYS = ("features", "videos", "weights", "fps", "stride", "every", "wi
 LEARNING = ("training", "augment", "pretext", "semi", "loss", "testing")
 # Names of the losses; `class` cannot be a dataclass field.
 OF_STREAMS = ("dataset.feature_path", "dataset.feature_pattern", "features")  # text, or a list of one per stream
-LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, "boundary": 0.0, "consistency": 0.0, "reconstruction": 0.0}
+LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, **dict.fromkeys(LOSSES, 0.0)}
 
 
 @dataclass

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from spot import augment, distributed, pretext
-from spot.boundary import boundary_loss
+from spot import augment, distributed, pretext, registry
 from spot.datasets import draw
 from spot.devices import to_device
 from spot.files import SpotError
 from spot.graphs import CudaRecorder, LossCheck, StepGraphs, note_fallback
-from spot.losses import class_loss, class_probabilities, foreground, mask_loss, pooled_class_logits, weighted_mean
+from spot.losses import class_loss, mask_loss, pooled_class_logits
 from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
 from spot.run_report import no_report
 from spot.schedule import EPOCHS, learning_rate_share, plan_training
@@ -427,23 +426,12 @@ class Trainer:
         return pseudo, features, valid, statistics
 
     def _label_free(self, outputs, features, valid, masks):
-        """The losses that need no classes, on labeled and unlabeled sequences alike.
+        """The losses that need no classes (`registry.LOSSES`), on labeled and unlabeled sequences alike.
 
         masks: (B, T, T) in 0..1, the labels' or the teacher's: hard snippets are at their boundaries
         """
-        losses = {}
-        probability = class_probabilities(outputs["class_logits"], self.model.class_activation)
-        inside = foreground(probability)
-        if self.weights["boundary"] > 0:
-            queries, keys = self.model.branches(outputs["embedding"]).chunk(2, 1)
-            losses["boundary"] = boundary_loss(queries, inside, masks, valid > 0, keys=keys)
-        if self.weights["consistency"] > 0:
-            own = outputs["masks"].diagonal(dim1=1, dim2=2)  # snippet t as snippet t sees it
-            losses["consistency"] = weighted_mean((inside - own).square(), valid)
-        if self.weights["reconstruction"] > 0:
-            losses["reconstruction"] = pretext.reconstruction_loss(self.model.reconstruct(outputs["embedding"]),
-                                                                   features, valid)
-        return losses
+        return {name: registry.find(registry.LOSSES, name)(self.model, outputs, features, valid, masks)
+                for name in registry.LOSSES if self.weights[name] > 0}
 
     def _pretext_inputs(self, step, total_steps, generator):
         """All that is drawn for a step of the pretext stage, as tensors on the device, and the names of the videos."""

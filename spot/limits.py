@@ -3,6 +3,8 @@
 import difflib
 from numbers import Integral, Real
 
+from spot.registry import ENCODERS, MASK_HEADS
+
 # Smallest and largest value. Whole numbers where both are; the large ends keep times finite and sizes in memory.
 RANGES = {
     # architecture
@@ -16,7 +18,7 @@ RANGES = {
     "class_power": (0.0, 100.0), "mask_power": (0.0, 100.0), "video_power": (0.0, 100.0),
 }
 # The first one is the default.
-CHOICES = {"encoder": ("conv_transformer", "attention"), "mask_head": ("pairwise", "fixed"),
+CHOICES = {"encoder": ENCODERS, "mask_head": MASK_HEADS,
            "class_activation": ("sigmoid", "softmax"), "standardize": ("training", "recording", "none"),
            "sensor_order": ("axis", "time"),
            "grid": ("resize", "window"), "fusion": ("product", "sqrt")}

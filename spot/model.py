@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from spot import registry
 from spot.standardize import by_sequence
 from spot.waveforms import Waveforms
 
@@ -311,6 +312,16 @@ class Spot(nn.Module):
         return self.from_standardized(self.standardize(features, valid), valid)
 
 
+def published_encoder(feat_dim, embed_dim, heads, dropout):
+    """The published encoder, whose embedding is as wide as the features and whose dropout is the published one."""
+    return AttentionEncoder(feat_dim, heads)
+
+
+def pairwise_mask_head(embed_dim, temporal_scale):
+    """The default mask head, for any T."""
+    return PairwiseMaskHead(embed_dim)
+
+
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
                 num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis"):
     """A model with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
@@ -330,17 +341,13 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
         samples, feat_dim = feat_dim, waveforms.channels(feat_dim)
     if encoder == "attention":
         embed_dim = feat_dim
-    encoders = {"attention": lambda: AttentionEncoder(feat_dim, embedding_head),
-                "conv_transformer": lambda: ConvTransformerEncoder(feat_dim, embed_dim, embedding_head, dropout)}
-    mask_heads = {"fixed": lambda: FixedMaskHead(embed_dim, temporal_scale),
-                  "pairwise": lambda: PairwiseMaskHead(embed_dim)}
-    for kind, name, known in (("encoder", encoder, encoders), ("mask_head", mask_head, mask_heads)):
-        if name not in known:
-            raise ValueError(f"unknown {kind} {name!r}; one of {', '.join(known)}")
+    new_encoder = registry.find(registry.ENCODERS, encoder)
+    new_mask_head = registry.find(registry.MASK_HEADS, mask_head)
     class_head = nn.Conv1d(embed_dim, num_classes + 1, 1)
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
-    model = Spot(encoders[encoder](), class_head, mask_heads[mask_head](), feat_dim, class_activation,
+    model = Spot(new_encoder(feat_dim, embed_dim, embedding_head, dropout), class_head,
+                 new_mask_head(embed_dim, temporal_scale), feat_dim, class_activation,
                  OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1),
                  nn.Conv1d(embed_dim, 2 * BRANCH_WIDTH, 3, padding=1))
     model.standardization, model.waveforms, model.samples = standardize, waveforms, samples

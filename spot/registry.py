@@ -1,0 +1,35 @@
+"""What goes by a name in the settings, and where its code is: a new part is a file of its own and a line here.
+
+`module:name` is imported when it is first used, so that settings are checked and detections evaluated without torch.
+docs/extend.md has an example of each kind.
+"""
+
+from pkgutil import resolve_name
+
+# model.encoder; the first one is the default. Called with (feat_dim, embed_dim, heads, dropout), it gives a module:
+# features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T).
+ENCODERS = {
+    "conv_transformer": "spot.model:ConvTransformerEncoder",
+    "attention": "spot.model:published_encoder",
+}
+# model.mask_head; the first one is the default. Called with (embed_dim, temporal_scale), it gives a module:
+# embedding (B, D, T), features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T).
+MASK_HEADS = {
+    "pairwise": "spot.model:pairwise_mask_head",
+    "fixed": "spot.model:FixedMaskHead",
+}
+# loss.<name>: losses that need no classes, each off (weight 0) where nothing is said. A function of the model, its
+# outputs, features (B, C, T), valid (B, T) 0 or 1, and the target masks (B, T, T) in 0..1, the labels' or the teacher's
+# -> a number. Labeled and unlabeled sequences alike.
+LOSSES = {
+    "boundary": "spot.label_free:boundary",
+    "consistency": "spot.label_free:consistency",
+    "reconstruction": "spot.label_free:reconstruction",
+}
+
+
+def find(known, name):
+    """What the name `name` in one of the tables above stands for. ValueError, with the known names, for another."""
+    if name not in known:
+        raise ValueError(f"unknown name {name!r}; one of {', '.join(known)}")
+    return resolve_name(known[name])
