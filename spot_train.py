@@ -72,17 +72,18 @@ from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
 from spot.files import SpotError, write_json
+from spot.inference import detect_all
 from spot.meaning import Meaning, digest
 from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
-from spot.recordings import centers_of_rows, times_of
+from spot.recordings import annotated_recording, centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.sidecar import write_sidecar
 from spot.standardize import choose_standardization
 from spot.waveforms import choose_waveforms
-from spot_inference import detect_all
+from spot_inference import detector_of
 
 NAMED = 6  # keys in a note
 
@@ -427,8 +428,8 @@ def choose_action_threshold(config, folder, teacher, labeled, held_out, source):
         return
     model = checkpoint.load_model(folder.best, next(teacher.parameters()).device) if distributed.is_first() else teacher
     class_names = model.settings["class_names"]
-    times = [times_of(video, config.dataset.fps) for video in videos]
-    found = dict(detect_all(model, config, class_names, source, [video.name for video in videos], times))
+    recordings = [annotated_recording(video, config.dataset.fps) for video in videos]
+    found = dict(detect_all(detector_of(model, config, class_names), source, recordings))
     if not distributed.is_first():
         return
     thresholds = parse_thresholds(plain(testing.tiou))

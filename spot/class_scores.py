@@ -41,6 +41,13 @@ class ClassScores:
         name = self._index.find(video_name)
         return None if name is None else self._rows[self._row_of[name]]
 
+    def best(self, video_name, k):
+        """(K,) scores of its best `k` classes, 0 for the others and for a video that the classifier does not know."""
+        scores = self.scores(video_name)
+        if scores is None:
+            return np.zeros(self._rows.shape[1])
+        return np.where(np.isin(np.arange(len(scores)), top_classes(scores, k)), scores, 0)
+
 
 def read_class_scores(path, class_names):
     """Read a classifier's scores for the K classes of the model; the format is seen from the file.

@@ -64,6 +64,26 @@ class Meaning:
         return [name for name, digest in self.labels.items() if known.get(name, digest) != digest]
 
 
+def check_fit(model, class_names, sizes):
+    """SpotError, with both, for a model whose sizes or classes are not those of the data.
+
+    class_names: K names of the data; sizes: {model.feat_dim, dataset.grid, model.temporal_scale: value of the settings}
+    What the checkpoint does not tell is not compared.
+    """
+    trained = {"model.feat_dim": model.feat_dim, "number of classes": model.num_classes,
+               "dataset.grid": model.settings.get("grid"), "model.temporal_scale": model.settings.get("temporal_scale")}
+    wanted = {**sizes, "number of classes": len(class_names)}
+    for name, value in trained.items():
+        if value is not None and value != wanted[name]:
+            raise SpotError(f"the checkpoint has {name} {value}, but the data and settings have {wanted[name]}; "
+                            "give the checkpoint's own settings and data")
+    own = model.settings.get("class_names")
+    if own is not None and list(own) != list(class_names):
+        raise SpotError("the checkpoint was trained with other classes or another order of them than the annotations "
+                        f"have (first of the checkpoint: {own[0]!r}, of the data: {class_names[0]!r}); "
+                        "set dataset.class_file to classes.txt of its run folder")
+
+
 def named(settings, architecture):
     """Grid and architecture by the keys of the YAML.
 

@@ -203,9 +203,17 @@ def waveforms_of(model):
     return getattr(model, "waveforms", None)
 
 
+def prepare(model, grid, features):
+    """The features (C, T') of a recording as `run_windows` takes them: spectral, on the GridSettings `grid`, and
+    standardized by their own statistics, where the model was trained so."""
+    waveforms = waveforms_of(model)
+    fitted = grid.fit(waveforms.spectral(features) if waveforms else features)
+    return by_recording(fitted) if takes_own_statistics(model) else fitted
+
+
 @torch.no_grad()
 def run_windows(model, features, valid, batch_size, amp="none"):
-    """The model in batches of `batch_size` over (N, C, T) sequences of recordings that `detect` has prepared.
+    """The model in batches of `batch_size` over (N, C, T) sequences of recordings that `prepare` has prepared.
 
     Returns one dict of float32 outputs, and "valid" (N, T).
     amp: none, or bf16: the precision of the model alone
@@ -264,10 +272,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
     _refuse_unknown_times(grid, durations, rates, centers, known_rates)
-    waveforms = waveforms_of(model)
-    fitted = [grid.fit(waveforms.spectral(x) if waveforms else x) for x in features]
-    if takes_own_statistics(model):
-        fitted = [by_recording(x) for x in fitted]
+    fitted = [prepare(model, grid, x) for x in features]
     if grid.grid == "window":  # in time that no snippet has seen, nothing is found
         durations = [grid.covered_sec(x.shape[1], *times)
                      for x, *times in zip(features, durations, rates, centers, strict=True)]

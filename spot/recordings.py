@@ -1,27 +1,24 @@
-"""Recordings that nobody has annotated: where they lie in time, and whether they are like those of the training."""
+"""Recordings in which actions are to be detected: their features, and where their snippets lie in time."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
+from spot.annotations import read_class_file
 from spot.dataset_formats import read_video_info
+from spot.distributed import is_first
 from spot.errors import SpotError
+from spot.features import FeatureSource
 from spot.limits import listed_rates
-from spot.names import match_name
+from spot.names import NameIndex, check_video_id, match_name
+from spot.segments import features_end_sec
 
-# In standard deviations of the training: a channel is far where its values are this much away (root mean square; it is
-# 1 in the training), and a recording is where so many channels are. The farthest quarter of a recording's channels
-# begins at 1.6 at most in SBHAR (61 recordings), 1.4 in benchmarks of ActivityNet's and THUMOS14's shape; at 2.7 in
-# noise.
-FAR_DEVIATIONS, FAR_SHARE = 2.5, 0.25
-# Of the training's deviation, in the middle channel: less is another unit. Recordings vary by 0.7 and more, half a
-# minute in which nobody moves by 0.1.
-LEAST_VARIATION = 0.05
-# Features that vary so little and lie as much nearer to 0 are in another unit too; those of a still recording do not.
-SHRUNK_VARIATION, SHRUNK_MEAN = 0.25, 0.35
 # Frame rates that differ by less are one: 29.97 and 30.
 RATE_TOLERANCE = 0.02
+# Share by which the time between two rows may differ from that of the training before it is another tempo.
+TEMPO_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,24 @@ class Times:
     feature_duration_sec: float | None
     fps: float | None
     centers_sec: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video in which actions are to be detected.
+
+    media: its file; truth: its true (segments_sec (N, 2), N labels); None = not known
+    """
+
+    name: str
+    times: Times
+    media: str | None = None
+    truth: tuple | None = None
+
+
+def annotated_recording(video, fps=None):
+    """The Recording of an annotated video; fps: of all videos, None: its own."""
+    return Recording(video.name, times_of(video, fps), video.media, (video.segments_sec, video.labels))
 
 
 def times_of(video, fps=None):
@@ -46,6 +61,79 @@ def centers_of_rows(times, features):
     """
     return [None if one.centers_sec is None else one.centers_sec[: x.shape[1]]
             for one, x in zip(times, features, strict=True)]
+
+
+# --- videos without annotation ----------------------------------------------------------------------------------------
+
+
+def open_own(features, feat_dim, pattern, resample_streams, videos=None):
+    """The features of videos without annotation: their FeatureSource, and {name: video file or None}, by name.
+
+    features: path, or a list of one per stream; videos: {name: video file}, which of them; None: all that are there
+    SpotError names `features=`.
+    """
+    try:
+        source = FeatureSource(features, feat_dim, pattern, resample=resample_streams)
+    except SpotError as error:
+        raise SpotError(f"features={features}: {error}") from error
+    index = NameIndex(source.names)
+    files = dict.fromkeys(source.names) if videos is None else {
+        index.find(video): str(file) for video, file in videos.items()}
+    for name in sorted(files):
+        check_video_id(name, f"features={features}")  # its picture is called so
+    if not files:
+        raise SpotError(f"features={features}: no video is in all of them")
+    return source, dict(sorted(files.items()))
+
+
+def own_class_names(model, class_file):
+    """The classes of a checkpoint; a published one holds none, so `dataset.class_file` names them."""
+    if model.settings.get("class_names"):
+        return list(model.settings["class_names"])
+    if class_file is None:
+        raise SpotError("the checkpoint holds no class names; name them by dataset.class_file=FILE, one per line")
+    return read_class_file(class_file)
+
+
+def own_grid(typed, times, trained_stride, trained_fps):
+    """{key: value} of the grid of features without annotation: what is typed, and what their sidecar knows.
+
+    typed: {stride, every, window, fps, duration: value or None}; times: their FeatureTimes or None
+    trained_stride, trained_fps: of the training, the rate where all of its videos had one
+    SpotError, with both values, where the sidecar contradicts what is typed.
+    """
+    given = {key: typed[key] for key in ("stride", "every", "window") if typed[key] is not None}
+    if times is None:
+        return given
+    times.refuse_others({key: typed[key] for key in ("stride", "window", "fps")})
+    known = {key: value for key, value in times.settings().items() if key in ("stride", "window")}
+    fps = times.sidecar.fps
+    own, trained = known["stride"] / (fps or 1), trained_stride / (trained_fps or 1)
+    if fps and trained_fps and abs(own / trained - 1) > TEMPO_TOLERANCE and is_first():
+        print(f"warning: the rows of the features are {own:.3g} s apart, and those of the training were {trained:.3g} "
+              "s: the times are right, but the model sees another tempo", file=sys.stderr)
+    return {**known, **given}
+
+
+def own_recordings(source, files, typed, grid, run_fps, training_fps):
+    """The Recordings of videos without annotation; prints what it assumes of their frame rates.
+
+    source, files: as of `open_own`; typed: {duration, fps, stride, window: value or None}; grid: resize or window
+    run_fps: the rate of the run where it had one; training_fps: all rates of its videos, for messages
+    SpotError where the grid needs a rate or a duration that is not known.
+    """
+    stride, window = typed["stride"], typed["window"] or typed["stride"]
+
+    def seconds_of(name, fps):
+        return features_end_sec(source.read(name).shape[1], stride, window, fps) if fps and stride else None
+
+    facts = own_facts(typed["duration"], files)
+    if source.times is not None:
+        facts = {name: source.times.facts(name, known) for name, known in facts.items()}
+    times, sentences = own_times(facts, grid, typed["fps"], run_fps, training_fps, seconds_of)
+    for sentence in sentences if is_first() else ():
+        print(sentence, file=sys.stderr)
+    return [Recording(name, one, file) for (name, file), one in zip(files.items(), times, strict=True)]
 
 
 def own_facts(duration, names):
@@ -108,31 +196,3 @@ def own_times(facts, grid, fps, run_fps, training_fps, seconds_of):
                   "is its rate"
                   for rate, name in other.items()]
     return times, sentences
-
-
-def far_from_training(mean, deviation, training_mean, training_deviation):
-    """Half a sentence where the features of a recording are far from those of the training; None where they are not.
-
-    mean, deviation: (C,) of the recording, per channel; training_mean, training_deviation: (C,) of the training
-    Channels that did not vary in the training tell nothing. Root mean squares are compared channel by channel, so that
-    one odd channel is no reason to warn: another unit or another extractor changes many.
-    """
-    mean, deviation, center, spread = (np.asarray(values, np.float64)
-                                       for values in (mean, deviation, training_mean, training_deviation))
-    told = spread > 1e-5 * np.maximum(np.abs(center), 1e-3)
-    if not told.any():
-        return None
-    mean, deviation, center, spread = mean[told], deviation[told], center[told], spread[told]
-    distance = np.sqrt(((mean - center) / spread) ** 2 + (deviation / spread) ** 2)
-    far = (distance > FAR_DEVIATIONS).mean()
-    variation = float(np.median(deviation / spread))
-    if far > FAR_SHARE:
-        return (f"{far:.0%} of the channels are more than {FAR_DEVIATIONS:g} deviations from the training features; "
-                f"they vary {variation:.3g} times as much as those, about a mean of {np.median(mean):.3g} instead of "
-                f"{np.median(center):.3g}")
-    offset, wanted = (np.sqrt(np.mean((values / spread) ** 2)) for values in (mean, center))
-    is_shrunk = variation < SHRUNK_VARIATION and wanted > SHRUNK_MEAN and offset < SHRUNK_MEAN * wanted
-    if variation < LEAST_VARIATION or is_shrunk:
-        return (f"they vary {variation:.2g} times as much as the training features, about a mean of "
-                f"{np.median(mean):.3g}")
-    return None

@@ -16,7 +16,7 @@ from tiny import LABELED, dataset, features_of, model, same, trainer, weights_of
 
 import spot_inference
 import spot_train
-from spot import checkpoint, distributed
+from spot import checkpoint, distributed, inference
 from spot.datasets import draw, room_bytes
 from spot.devices import choose_device
 from spot.files import SpotError, read_json
@@ -161,7 +161,7 @@ def test_shared_inference_writes_the_same_files_as_one_process(run_folder, many,
 
 def stopped_inference(folder, run_folder, many):
     """Ctrl-C reaches all processes; here, in the third batch of each."""
-    batches, detect_batch = itertools.count(), spot_inference.detect
+    batches, detect_batch = itertools.count(), inference.detect
 
     def stopped(*arguments, **settings):
         if next(batches) == 2:
@@ -169,7 +169,7 @@ def stopped_inference(folder, run_folder, many):
             raise KeyboardInterrupt
         return detect_batch(*arguments, **settings)
 
-    spot_inference.detect = stopped
+    inference.detect = stopped
     spot_inference.main(own(run_folder, many, folder))
 
 

@@ -107,7 +107,7 @@ def test_ctrl_c_in_inference_prints_the_command(run_folder, tmp_path, monkeypatc
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(spot_inference, "detect", stopped)
+    monkeypatch.setattr("spot.inference.detect", stopped)
     arguments = [f"checkpoint={run_folder}", f"output_path={tmp_path}/a folder"]
     monkeypatch.setattr("sys.orig_argv", ["python", "spot_inference.py", *arguments])
     monkeypatch.setattr("sys.argv", ["spot_inference.py", *arguments])
@@ -126,7 +126,7 @@ def test_an_error_in_inference_leaves_earlier_detections_with_their_settings(run
         def stopped(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr(spot_inference, "detect", stopped)
+        monkeypatch.setattr("spot.inference.detect", stopped)
         ends(spot_inference.main, *elsewhere, "testing.top_k=30")
         after = everything_below(tmp_path / "out")
         assert (after == before) is isinstance(error, SpotError)

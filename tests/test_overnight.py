@@ -24,7 +24,7 @@ from tiny import CLASSES, LABELED, UNLABELED, C, Source, T, dataset, features_of
 import eval as evaluation_script
 import spot_inference
 import spot_train
-from spot import checkpoint, detect
+from spot import checkpoint, detect, inference
 from spot.checkpoint import RunFolder
 from spot.config import load_config, save_config
 from spot.files import TEMPORARY, SpotError, read_json, streamed_results, write_json, write_text
@@ -268,13 +268,13 @@ def own(run_folder, many, output):
 
 def test_detections_are_written_as_they_are_found(run_folder, many, tmp_path, monkeypatch):
     """When the last of ten batches is asked for, most of the file is on the disk; so nothing is gathered in memory."""
-    sizes, detect_batch = [], spot_inference.detect
+    sizes, detect_batch = [], inference.detect
 
     def watched(*arguments, **settings):
         sizes.append(sum(path.stat().st_size for path in (tmp_path / "own").glob(f"{TEMPORARY}*.json")))
         return detect_batch(*arguments, **settings)
 
-    monkeypatch.setattr(spot_inference, "detect", watched)
+    monkeypatch.setattr("spot.inference.detect", watched)
     spot_inference.main(own(run_folder, many, tmp_path))
     path = tmp_path / "own" / "detections.json"
     assert len(sizes) == 10 and sizes == sorted(sizes) and sizes[-1] > 0.8 * path.stat().st_size
@@ -286,7 +286,7 @@ def test_detections_are_written_as_they_are_found(run_folder, many, tmp_path, mo
 
 def test_ctrl_c_leaves_a_valid_file_that_says_it_is_partial(run_folder, many, tmp_path, monkeypatch, capsys):
     """Stopped in the third of ten batches of 32 videos: 64 are there; an older table is gone, as it no longer fits."""
-    batches, detect_batch = itertools.count(), spot_inference.detect
+    batches, detect_batch = itertools.count(), inference.detect
 
     def stopped(*arguments, **settings):
         if next(batches) == 2:
@@ -295,7 +295,7 @@ def test_ctrl_c_leaves_a_valid_file_that_says_it_is_partial(run_folder, many, tm
 
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "detections.csv").write_text("old")
-    monkeypatch.setattr(spot_inference, "detect", stopped)
+    monkeypatch.setattr("spot.inference.detect", stopped)
     assert ends(spot_inference.main, *own(run_folder, many, tmp_path)) == 130
     assert "partial: it holds 64 of 320 videos" in capsys.readouterr().err
     content = read_json(tmp_path / "own" / "detections.json")
@@ -305,7 +305,7 @@ def test_ctrl_c_leaves_a_valid_file_that_says_it_is_partial(run_folder, many, tm
 
 def test_evaluation_says_that_detections_are_partial(run_folder, tmp_path, monkeypatch, capsys):
     """In the printed table, in metrics.json, and when two files are compared."""
-    detect_batch = spot_inference.detect
+    detect_batch = inference.detect
     batches = itertools.count()
 
     def stopped(*arguments, **settings):
@@ -313,7 +313,7 @@ def test_evaluation_says_that_detections_are_partial(run_folder, tmp_path, monke
             raise KeyboardInterrupt
         return detect_batch(*arguments, **settings)
 
-    monkeypatch.setattr(spot_inference, "detect", stopped)
+    monkeypatch.setattr("spot.inference.detect", stopped)
     assert ends(spot_inference.main, f"checkpoint={run_folder}", f"output_path={tmp_path}",
                 "testing.batch_size=1") == 130
     partial = tmp_path / "detections.json"

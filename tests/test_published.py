@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import spot
 from spot.files import SpotError
-from spot_inference import check_fit
+from spot.meaning import check_fit
 
 
 def weights(*shape, scale=0.3, generator=torch.Generator().manual_seed(0)):  # noqa: B008
@@ -178,26 +178,27 @@ def test_a_missing_file_is_refused(tmp_path):
         spot.load_model(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize(("override", "trained", "wanted"), [
-    ("model.feat_dim=400", "6", "400"), ("model.temporal_scale=100", "8", "100"), ("", "4", "3")])
-def test_sizes_that_do_not_fit_are_refused_with_both(tmp_path, override, trained, wanted):
+SIZES = {"model.feat_dim": 6, "dataset.grid": "resize", "model.temporal_scale": 8}
+
+
+@pytest.mark.parametrize(("changes", "trained", "wanted"), [
+    ({"model.feat_dim": 400}, "6", "400"), ({"model.temporal_scale": 100}, "8", "100"), ({}, "4", "3")])
+def test_sizes_that_do_not_fit_are_refused_with_both(tmp_path, changes, trained, wanted):
     """A checkpoint of 6 channels, 8 snippets, 4 classes; the last row has data of 3 classes."""
     model = spot.load_model(write(tmp_path / "a.pth", spot_state()))
-    config = spot.load_config(None, ["model.feat_dim=6", "model.temporal_scale=8", *filter(None, [override])])
-    names = ["jump", "run", "throw"] + ["walk"] * bool(override)
+    names = ["jump", "run", "throw"] + ["walk"] * bool(changes)
     with pytest.raises(SpotError, match=rf"\b{trained}\b.*\b{wanted}\b"):
-        check_fit(model, config, names)
+        check_fit(model, names, {**SIZES, **changes})
 
 
 def test_sizes_that_fit_pass(tmp_path):
     model = spot.load_model(write(tmp_path / "a.pth", spot_state()))
-    check_fit(model, spot.load_config(None, ["model.feat_dim=6", "model.temporal_scale=8"]), list("abcd"))
+    check_fit(model, list("abcd"), SIZES)
     ours = fresh_model()
     ours.settings = {"class_names": ["jump", "run", "throw"], "temporal_scale": 8}
-    config = spot.load_config(None, ["model.feat_dim=6", "model.temporal_scale=8"])
-    check_fit(ours, config, ["jump", "run", "throw"])
+    check_fit(ours, ["jump", "run", "throw"], SIZES)
     with pytest.raises(SpotError, match="another order"):
-        check_fit(ours, config, ["run", "jump", "throw"])
+        check_fit(ours, ["run", "jump", "throw"], SIZES)
 
 
 def test_the_published_class_list_is_in_config():

@@ -11,7 +11,7 @@ from spot.files import SpotError
 def test_videos_stand_alone(tmp_path, key, other):
     config = load_config(None, [f"output_path={tmp_path}", "videos=a.mp4", key])
     with pytest.raises(SpotError, match=rf"^{other}= has no effect beside videos="):
-        spot_inference.infer_videos(config, False)
+        spot_inference.infer_videos(config, flags=None)
 
 
 def test_weights_belong_to_videos(tmp_path):
