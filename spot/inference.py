@@ -12,7 +12,7 @@ from tqdm import tqdm
 from spot import distributed
 from spot.class_scores import ClassScores
 from spot.datasets import GridSettings
-from spot.feature_checks import oddities, warn_of_oddities
+from spot.plausibility import oddities, warn_of_oddities
 from spot.proposals import Decoding, OtherSettings, detect, to_results
 from spot.recordings import centers_of_rows
 

@@ -17,7 +17,7 @@ from tool_files import (
 
 from spot.annotation_tools import read_json_recordings, videos_of
 from spot.annotations import labeled_split, read_annotations, strictly
-from spot.data_check import noting
+from spot.check_report import noting
 from spot.errors import SpotError
 from spot.tool_recordings import ReadingOptions
 

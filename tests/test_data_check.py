@@ -9,19 +9,14 @@ import pytest
 import tiny
 
 from spot.annotations import class_names, clean_segments, read_annotations
-from spot.data_check import (
-    FeatureFacts,
-    bound,
-    check_data,
-    hidden_segments,
-    on_grid,
-    overlaps,
-    time_differences,
-)
+from spot.check_features import FeatureFacts
+from spot.check_grid import hidden_segments, on_grid, overlaps, time_differences
+from spot.data_check import check_data
 from spot.datasets import GridSettings
 from spot.evaluation import evaluate_detections
 from spot.proposals import Decoding
 from spot.segments import resize_grid, window_grid
+from spot.upper_bound import bound
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROW = {"segment": [2.0, 6.0], "label": "run"}

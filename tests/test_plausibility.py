@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spot.feature_checks import far_from_training
+from spot.plausibility import far_from_training
 
 SBHAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "sbhar"
 MEAN, DEVIATION = np.array([0.0, 1, -2, 5]), np.array([1.0, 2, 0.5, 1])
