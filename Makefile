@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 # requirements.txt decides when .venv is made anew.
 READY := $(VENV)/.ready
 VIDEO_READY := $(VENV)/.ready-video
+# Real recordings, as the Python package seglearn holds them; tools/convert_watch.py says whose they are.
+WATCH := data/demo_real/seglearn-1.2.5-py3-none-any.whl
 
-.PHONY: demo test test-video features test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
+.PHONY: help demo demo-real test test-video features test-package test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -18,10 +20,19 @@ $(VIDEO_READY): $(READY) requirements-video.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-video.txt
 	touch $@
 
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | expand -t 14
+
 demo: $(READY)  ## synthetic data, two trainings, the table (under 5 minutes on 2 cores)
 	$(BIN)/python tools/demo.py
 
-test: $(READY)
+$(WATCH): | $(READY)
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest $(dir $@) seglearn==1.2.5
+
+demo-real: $(READY) $(WATCH)  ## real recordings of a smartwatch, three trainings, table, report (under 5 minutes on 2 cores)
+	$(BIN)/python tools/demo_real.py $(WATCH)
+
+test: $(READY)  ## every test (under 5 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
 # A trained network with its own test video; --no-deps: of what it names, only torch and numpy are used here.
@@ -33,6 +44,9 @@ test-video: $(VIDEO_READY)  ## videos to features, with real weights and a real 
 FEATURES ?=
 features: $(VIDEO_READY)  ## features of a folder of videos; see docs/from-videos.md
 	$(BIN)/python tools/extract_features.py "$(VIDEOS)" "$(OUT)" --backbone "$(BACKBONE)" $(FEATURES)
+
+test-package: $(READY)  ## `pip install .` into a fresh environment, used from another folder
+	$(BIN)/python -m pytest -rs tests/package_install.py
 
 test-browser: $(READY)  ## the report in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-browser.txt
@@ -80,9 +94,10 @@ coverage: $(READY)  ## which lines and branches the tests reach
 mutation: $(READY)  ## do the tests notice a change? MODULES="losses files" for some modules; 20 changes of each
 	$(BIN)/python tools/mutation.py $(MODULES)
 
-lint: $(READY)
+lint: $(READY)  ## ruff over all code
 	$(BIN)/ruff check .
 
-clean:  ## .venv and what `make demo` made; other runs stay
-	rm -rf $(VENV) data/demo
-	for run in runs/demo runs/demo_labels_only; do if [ -f $$run/made_by_demo.txt ]; then rm -rf $$run; fi; done
+clean:  ## removes .venv and what the demos made; other runs stay
+	rm -rf $(VENV) data/demo data/demo_real
+	for run in runs/demo runs/demo_labels_only runs/demo_real runs/demo_real_labels_only runs/demo_real_all_labels; do \
+	     if [ -f $$run/made_by_demo.txt ]; then rm -rf $$run; fi; done

@@ -13,6 +13,7 @@ from spot.dataset_formats import AMBIGUOUS, THUMOS14_CLASSES, read_annotations, 
 from spot.errors import SpotError
 from spot.files import matching_files, read_json
 from spot.names import NameIndex, check_video_id, match_name, pair_names
+from spot.shipped import shipped
 from spot.text import clean, listing, read_lines, read_table, whole_number
 
 __all__ = ["AMBIGUOUS", "THUMOS14_CLASSES", "Video", "check_video_id", "class_names", "clean_segments", "labeled_split",
@@ -63,7 +64,7 @@ def read_class_ids(path, labels=()):
 
     Arguments and SpotError as there.
     """
-    path = Path(path)
+    path = shipped(path)
     if path.suffix.lower() == ".csv":
         columns, rows = read_table(path)
         if not {"id", "label"} <= set(columns):

@@ -10,6 +10,7 @@ import pandas
 import torch
 from torch import nn
 
+from spot import __version__
 from spot.command_line import OUT_OF_MEMORY
 from spot.distributed import from_first, is_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
@@ -75,7 +76,7 @@ class RunFolder:
         """Write what the run is made from: K class names and the ids of the labeled videos, a line each, the commit."""
         write_text(self.classes, "".join(f"{name}\n" for name in class_names))
         write_text(self.labeled, "".join(f"{name}\n" for name in labeled_names))
-        write_text(self.commit, git_commit() + "\n")
+        write_text(self.commit, f"{git_commit()}\nSPOT {__version__}\n")
 
     def write_log(self, records):
         """All log records so far, as JSON lines and as a table: rewritten whole, so that no line comes twice."""

@@ -22,6 +22,8 @@ OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|cannot allocate
                            r"ALLOC_FAILED|Storage size calculation overflow|Invalid buffer size", re.IGNORECASE)
 MEMORY_ADVICE = ("lower training.batch_size (inference: testing.batch_size) or model.temporal_scale, or keep the "
                  "features on the disk by training.cache=disk")
+# What the scripts are called where the package is installed, see pyproject.toml.
+INSTALLED = {"spot_train.py": "spot-train", "spot_inference.py": "spot-detect", "eval.py": "spot-eval"}
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # would break a sentence in two, or the terminal
 
 
@@ -133,8 +135,14 @@ def real_number(low, high):
 
 
 def command(script, *words):
-    """The line with which a user calls a script, such as `python eval.py 'runs/my run'`: quoted for the shell."""
-    return "python " + shlex.join([script, *map(str, words)])
+    """The line with which a user calls a script, such as `python eval.py 'runs/my run'`: quoted for the shell.
+
+    Whoever uses the installed commands is told of those: `spot-eval 'runs/my run'`.
+    """
+    words = shlex.join(map(str, words))
+    if Path(sys.argv[0]).stem in INSTALLED.values():
+        return f"{INSTALLED[script]} {words}"
+    return f"python {script} {words}"
 
 
 def note_unread_config(given, own):

@@ -23,6 +23,7 @@ from spot.files import SpotError, expand_home, in_folder, write_text
 from spot.limits import CHOICES, MOST_THRESHOLDS, RANGES, shown, sizes_fault
 from spot.registry import LOSSES
 from spot.setting_names import hint
+from spot.shipped import shipped
 from spot.text import read_text
 from spot.tool_recordings import CLASSES_FROM, ReadingOptions
 
@@ -238,7 +239,7 @@ def load_config(path, overrides=()):
     schema = _schema()
     config = OmegaConf.structured(Config)
     if path is not None:
-        path = expand_home(path)
+        path = shipped(expand_home(path))
         for key, value in _leaves(_read_yaml(path)):
             config = _set(config, schema, key, value, str(path))
     for override in overrides:

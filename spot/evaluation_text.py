@@ -3,10 +3,10 @@
 Every function takes what was found and returns text; a measure in 0..1 is shown in %.
 """
 
-import shlex
-
 import numpy as np
 
+from spot import __version__
+from spot.command_line import command
 from spot.evaluation import threshold_key
 from spot.findings import ACTION_HEAD, SHARES_NOTE, TOP_TIMES, action_cells, times_are_shares
 from spot.protocols import TIE_RULES
@@ -89,7 +89,7 @@ def facts_of(result, ground_truth, subset, path, blocked, variant, argv):
     left_out = f", by {_left_out_by(blocked, variant)}" if result.num_left_out_videos or blocked else ""
     return [
         ("ground truth", f"{ground_truth}, subset {subset}"), ("predictions", str(path)),
-        ("command", shlex.join(["python", "eval.py", *argv])), ("version", f"SPOT, commit {git_commit()}"),
+        ("command", command("eval.py", *argv)), ("version", f"SPOT {__version__}, commit {git_commit()}"),
         ("protocol", result.protocol), ("ties of scores", TIE_RULES[result.protocol]),
         ("duplicate segments", f"dropped by the rule of {result.drop_duplicates}" if result.drop_duplicates
          else "all count"),

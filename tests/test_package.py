@@ -1,13 +1,17 @@
 """Importing spot is free: no file, no GPU, no torch until a name that needs it is used."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import spot
+from spot.command_line import INSTALLED, command
+from spot.shipped import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(path.stem for path in (ROOT / "spot").glob("*.py") if path.stem != "__init__")
@@ -89,3 +93,59 @@ def test_every_public_name_is_explained_with_its_errors():
         raises = isinstance(node, ast.FunctionDef) and any(
             isinstance(part, ast.Raise) and "SpotError(" in ast.unparse(part) for part in ast.walk(node))
         assert not raises or "SpotError" in text, f"{name} raises SpotError and does not say when"
+
+
+# --- what is installed ------------------------------------------------------------------------------------------------
+
+
+def requirements(name):
+    """{package: versions} of a requirements file, comments aside."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    return dict(re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in lines if line)
+
+
+def test_the_package_needs_what_the_requirements_say():
+    """`make` installs requirements*.txt, `pip install .` what pyproject.toml says: the same, but for torch's range."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for listed in (project["dependencies"], *extras.values()):
+        assert all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", one) for one in listed)
+    listed = {re.match(r"[\w-]+", one)[0]: one for one in [*project["dependencies"], *extras["dev"]]}
+    wanted = requirements("requirements.txt")
+    assert listed.keys() == wanted.keys() and wanted.pop("torch").startswith("==")
+    assert all(listed[package] == package + versions for package, versions in wanted.items())
+    for extra in extras.keys() - {"dev"}:
+        assert [*extras[extra]] == [package + versions
+                                    for package, versions in requirements(f"requirements-{extra}.txt").items()]
+
+
+def test_the_version_stands_in_one_place():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert spot.__version__ not in text and tomllib.loads(text)["project"]["dynamic"] == ["version"]
+
+
+def test_every_target_of_make_has_its_sentence():
+    text = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)", text, re.M)[1].split()
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    explained = dict(line.split(maxsplit=1) for line in said.splitlines())
+    assert explained.keys() == set(targets) == set(re.findall(r"^([a-z-]+):", text, re.M))
+
+
+@pytest.mark.parametrize(("program", "line"), [("spot_train.py", "python eval.py 'runs/my run'"),
+                                               ("/bin/spot-train", "spot-eval 'runs/my run'"),
+                                               ("spot-detect.exe", "spot-eval 'runs/my run'")])
+def test_the_next_command_is_called_as_this_one_was(monkeypatch, program, line):
+    monkeypatch.setattr(sys, "argv", [program])
+    assert command("eval.py", "runs/my run") == line
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) == set(INSTALLED.values()) and all((ROOT / script).is_file() for script in INSTALLED)
+
+
+def test_shipped_settings_are_found_from_any_folder_and_own_ones_go_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shipped("config/sbhar.yaml") == ROOT / "config" / "sbhar.yaml"
+    assert str(shipped("config/none.yaml")) == "config/none.yaml" and str(shipped("sbhar.yaml")) == "sbhar.yaml"
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "sbhar.yaml").touch()
+    assert str(shipped("config/sbhar.yaml")) == "config/sbhar.yaml"
