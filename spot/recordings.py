@@ -87,7 +87,7 @@ def open_own(features, feat_dim, pattern, resample_streams, videos=None):
 
 
 def own_class_names(model, class_file):
-    """The classes of a checkpoint; a published one holds none, so `dataset.class_file` names them."""
+    """The classes of a checkpoint; a published one holds none, so `dataset.class_file` names them, else SpotError."""
     if model.settings.get("class_names"):
         return list(model.settings["class_names"])
     if class_file is None:
