@@ -49,9 +49,10 @@ def parse_xml(text, path):
 
 
 def read_eaf(path, root, options):
-    """The recording of an .eaf file: annotations that have times of their own, on all tiers or on `options.tiers`.
+    """The recording of an .eaf file: the annotations of `options.tiers`, or of all tiers that have times of their own.
 
     root: of `parse_xml`; `options.classes_from`: the values of annotations or the names of tiers are the classes
+    Annotations that refer to others, of which most are notes and translations, are read on tiers that are named.
     SpotError for another XML file, a tier that is not there, a slot without a time, and an annotation without a value.
     """
     if root.tag != "ANNOTATION_DOCUMENT":
@@ -61,9 +62,10 @@ def read_eaf(path, root, options):
     unit = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
     if unit != "milliseconds":
         raise SpotError(f"{path}: its times are in {unit}, not in milliseconds; save it with ELAN 4 or newer")
-    slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
-    events = [_event(annotation, tier, slots, path, options) for tier in _tiers(root, path, options)
-              for annotation in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION")]
+    times = TimesOfAnnotations(root, path)
+    events = [_event(annotation, tier, times, path, options) for tier in _tiers(root, path, options)
+              for annotation in tier.iterfind("ANNOTATION/*")
+              if annotation.tag == "ALIGNABLE_ANNOTATION" or (options.tiers and annotation.tag == "REF_ANNOTATION")]
     media = [_media_of(entry) for entry in root.iterfind("HEADER/MEDIA_DESCRIPTOR")]
     media = [file for file in media if file]
     names = {name_of(file) for file in media}
@@ -84,15 +86,78 @@ def _tiers(root, path, options):
     return [tiers[name] for name in options.tiers]
 
 
-def _event(annotation, tier, slots, path, options):
-    """One ALIGNABLE_ANNOTATION as an `Event`."""
+class TimesOfAnnotations:
+    """When the annotations of a document are: by slots of their own, or by the annotation that they refer to.
+
+    A symbolic association has the time of the annotation that it refers to. Of several annotations of a tier that refer
+    to one, a symbolic subdivision, each has an equal part, in their order. Between slots with a time, those of a time
+    subdivision that nobody has aligned are evenly spaced. ELAN shows them so.
+    """
+
+    def __init__(self, root, path):
+        self.path = path
+        slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
+        self.known, self.by_id, self.parts = slots, {}, {}
+        self.spaced = {}  # slot without a time -> (slot before, slot behind, share of the way)
+        for tier in root.iterfind("TIER"):
+            own = list(tier.iterfind("ANNOTATION/*"))
+            self.by_id.update((one.get("ANNOTATION_ID"), one) for one in own)
+            self._space([one for one in own if one.tag == "ALIGNABLE_ANNOTATION"])
+            self._divide([one for one in own if one.tag == "REF_ANNOTATION"])
+
+    def _space(self, annotations):
+        """Find the slots of one tier that lie, without a time, in a chain between two that have one."""
+        following = {one.get("TIME_SLOT_REF1"): one.get("TIME_SLOT_REF2") for one in annotations}
+        for first in [slot for slot in following if self.known.get(slot) is not None]:
+            chain, slot = [], following[first]
+            while slot in following and self.known.get(slot) is None and slot not in chain:
+                chain.append(slot)
+                slot = following[slot]
+            if self.known.get(slot) is not None:
+                self.spaced |= {one: (first, slot, place / (len(chain) + 1)) for place, one in enumerate(chain, 1)}
+
+    def _divide(self, annotations):
+        """Find which part of the annotation that they refer to those of one tier take: (place, number of parts)."""
+        children = {}
+        for one in annotations:
+            children.setdefault(one.get("ANNOTATION_REF"), []).append(one)
+        for own in children.values():
+            behind = {one.get("PREVIOUS_ANNOTATION"): one.get("ANNOTATION_ID") for one in own}
+            order, name = [], behind.get(None)
+            while name is not None and name not in order:
+                order.append(name)
+                name = behind.get(name)
+            if len(order) < len(own):  # without that order, the one of the file
+                order = [one.get("ANNOTATION_ID") for one in own]
+            self.parts |= {name: (place, len(own)) for place, name in enumerate(order)}
+
+    def of(self, annotation, place, seen=()):
+        """(start, end) of an annotation in seconds; SpotError for what has no time. place: for messages."""
+        if annotation.tag == "ALIGNABLE_ANNOTATION":
+            return tuple(self._of_slot(annotation.get(key), place) for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"))
+        name, parent = annotation.get("ANNOTATION_ID"), annotation.get("ANNOTATION_REF")
+        if parent not in self.by_id or parent in (name, *seen):
+            wrong = "itself" if parent in self.by_id else f"{parent}, which is not in the file"
+            raise SpotError(f"{self.path}: {place}: refers to {wrong}, so nothing tells its time; mend it in ELAN")
+        start, end = self.of(self.by_id[parent], place, (*seen, name))
+        index, count = self.parts[name]
+        return start + (end - start) * index / count, start + (end - start) * (index + 1) / count
+
+    def _of_slot(self, slot, place):
+        if slot in self.spaced:
+            before, behind, share = self.spaced[slot]
+            start, end = self._of_slot(before, place), self._of_slot(behind, place)
+            return start + share * (end - start)
+        if self.known.get(slot) is None:
+            raise SpotError(f"{self.path}: {place}: its time slot {slot} has no time; align it in ELAN")
+        return whole_number(self.known[slot], f"{self.path}: {place}") / 1000
+
+
+def _event(annotation, tier, of_document, path, options):
+    """One annotation as an `Event`; of_document: `TimesOfAnnotations`."""
     name = tier.get("TIER_ID", "")
     place = f"annotation {annotation.get('ANNOTATION_ID')} of tier {name!r}"
-    times = []
-    for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
-        if slots.get(annotation.get(key)) is None:
-            raise SpotError(f"{path}: {place}: its time slot {annotation.get(key)} has no time; align it in ELAN")
-        times.append(whole_number(slots[annotation.get(key)], f"{path}: {place}") / 1000)
+    times = of_document.of(annotation, place)
     if options.classes_from == "tiers":
         return Event(label_at(name, f"{path}: {place}"), *times, place)
     value = annotation.findtext("ANNOTATION_VALUE") or ""

@@ -24,7 +24,8 @@ def make_parser(description=None):
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", metavar="FILE",
                         help=f"settings of the run (default: its own config.yaml, else {DEFAULT_CONFIG})")
-    parser.add_argument("--ground-truth", metavar="FILE", help="annotations; with it no config is read")
+    parser.add_argument("--ground-truth", metavar="FILE", help="annotations; with it no config is read, but of files "
+                        "of annotation tools dataset.point_width=, .fps=, .tiers=, ... say how they are read")
     parser.add_argument("--video-info", metavar="CSV", help="their video_info table (flat BMN / SPOT annotations)")
     parser.add_argument("--blocked", metavar="FILE", help="leave out the videos of this list, such as OpenTAD's "
                         "blocked.json, with their detections (default: dataset.blocked, or none)")

@@ -6,6 +6,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spot.config import load_config, reading_options
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.epic_kitchens import is_epic_file
 from spot.errors import SpotError
@@ -14,6 +15,8 @@ from spot.names import pair_names
 from spot.text import read_lines
 from spot.tool_recordings import ReadingOptions
 
+# What files of annotation tools leave open, see docs/formats.md.
+READING_KEYS = ("dataset.point_width", "dataset.fps", "dataset.tiers", "dataset.classes_from", "dataset.complete_label")
 DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
 
 
@@ -36,10 +39,14 @@ class Job:
 def job_from_files(flags):
     """The job of `--ground-truth ... --predictions ...`: no config, metrics.json only with `--output`.
 
-    SpotError where there are settings of a run too, or no detections.
+    Of the settings only those that tell how files of annotation tools are read have a meaning.
+    SpotError where there are others, or no detections.
     """
-    if flags.config or flags.overrides:
-        raise SpotError("--ground-truth reads no config, so --config and key=value have no effect; leave them out")
+    without_meaning = [text for text in flags.overrides if text.partition("=")[0] not in READING_KEYS]
+    if flags.config or without_meaning:
+        what = f"--config {flags.config}" if flags.config else without_meaning[0]
+        raise SpotError(f"--ground-truth reads no config, so {what} has no effect; leave it out (of files of "
+                        f"annotation tools it takes {', '.join(READING_KEYS)})")
     compared = flags.compare and [detections_of(path) for path in flags.compare]
     predictions = compared[0] if compared else flags.predictions or flags.run
     if not predictions:
@@ -48,6 +55,7 @@ def job_from_files(flags):
         flags.ground_truth, flags.video_info, flags.blocked, detections_of(predictions), compared,
         flags.subset, flags.tiou or default_tiou(flags),
         Path(flags.output) if flags.output else None, labeled_file=None,
+        options=reading_options(load_config(None, [*flags.overrides, "dataset.feature_path=none"])),
     )
 
 

@@ -4,13 +4,14 @@ import csv
 
 import pytest
 from test_scripts import settings
+from tool_files import label_studio_task, timeline_region
 
 import eval as evaluation_script
 import spot_inference
 import spot_train
 from spot.annotations import read_annotations
 from spot.evaluation import evaluate_detections
-from spot.files import SpotError, read_json
+from spot.files import SpotError, read_json, write_json
 from spot.synthetic import write_demo
 
 
@@ -66,3 +67,27 @@ def test_a_recording_that_nobody_annotated_is_not_evaluated(tmp_path):
     found = {"results": {"a": [{**detection, "score": 0.5}], "b": [{**detection, "score": 0.9}]}}
     result = evaluate_detections(path, found, "training")
     assert (result.average_mAP, result.num_videos, result.num_left_out_videos) == (1.0, 1, 1)
+
+
+def test_evaluation_reads_a_tools_file_by_the_keys_that_its_messages_name(tmp_path, capsys):
+    """A point at 2 s is refused with the advice dataset.point_width=1, which holds here too: 1.5 s to 2.5 s."""
+    (tmp_path / "labels.csv").write_text("video,start,end,label\na,2,,walk\n", encoding="utf-8")
+    found = {"results": {"a": [{"label": "walk", "segment": [1.5, 2.5], "score": 0.5}]}}
+    write_json(tmp_path / "found.json", found)
+    arguments = ["--ground-truth", f"{tmp_path}/labels.csv", "--predictions", f"{tmp_path}/found.json"]
+    with pytest.raises(SpotError, match=r"give dataset\.point_width=1"):
+        evaluation_script.main(arguments)
+    evaluation_script.main([*arguments, "dataset.point_width=1", "--output", f"{tmp_path}/metrics.json"])
+    assert read_json(tmp_path / "metrics.json")["average_mAP"] == 1
+    with pytest.raises(SpotError, match=r"so testing\.top_k=3 has no effect; leave it out"):
+        evaluation_script.main([*arguments, "testing.top_k=3"])
+
+
+def test_frames_of_label_studio_are_evaluated_with_a_frame_rate(tmp_path):
+    """Frames 11 to 25 at 10 frames per second: 1.0 s to 2.5 s."""
+    write_json(tmp_path / "tasks.json", [label_studio_task(1, "cam1.mp4", timeline_region("walk", 11, 25))])
+    found = {"results": {"cam1": [{"label": "walk", "segment": [1.0, 2.5], "score": 0.5}]}}
+    write_json(tmp_path / "found.json", found)
+    evaluation_script.main(["--ground-truth", f"{tmp_path}/tasks.json", "--predictions", f"{tmp_path}/found.json",
+                            "dataset.fps=10", "--tiou", "0.95", "--output", f"{tmp_path}/metrics.json"])
+    assert read_json(tmp_path / "metrics.json")["average_mAP"] == 1

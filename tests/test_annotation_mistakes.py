@@ -203,3 +203,11 @@ def test_any_part_of_a_text_is_read_or_refused_in_a_sentence(tmp_path, name, tex
                 read_annotations(path)
             except SpotError as error:
                 assert str(path) in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(("parent", "words"), [("a9", "refers to a9, which is not in the file"),
+                                               ("a4", "refers to itself")])
+def test_an_elan_reference_without_a_time_is_named(tmp_path, parent, words):
+    text = ELAN.replace('ANNOTATION_REF="a3"', f'ANNOTATION_REF="{parent}"')
+    with pytest.raises(SpotError, match=rf"x\.eaf: annotation a4 of tier 'english': {words}.*mend it in ELAN"):
+        read_annotations(write(tmp_path / "x.eaf", text), options=ReadingOptions(tiers=("english",)))

@@ -94,6 +94,42 @@ def test_elan_tiers_can_be_the_classes(tmp_path):
     assert segments_of(video) == [(0.5, 3.0, "speech"), (1.0, 2.5, "gestures"), (2.5, 4.12, "gestures")]
 
 
+def test_elan_references_have_the_time_of_what_they_refer_to_on_tiers_that_are_named(tmp_path):
+    """a4 translates a3, 0.5 s to 3.0 s; a tier of subdivisions halves it, a6 behind a5 whatever their order in the
+    file; a7 refers to a6, the second half. Tiers that are not named are notes."""
+    more = """<TIER LINGUISTIC_TYPE_REF="word" PARENT_REF="speech" TIER_ID="words">
+        <ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a6" ANNOTATION_REF="a3" PREVIOUS_ANNOTATION="a5">
+            <ANNOTATION_VALUE>there</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>
+        <ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a5" ANNOTATION_REF="a3">
+            <ANNOTATION_VALUE>hello</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>
+    <TIER LINGUISTIC_TYPE_REF="kind" PARENT_REF="words" TIER_ID="kinds">
+        <ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a7" ANNOTATION_REF="a6">
+            <ANNOTATION_VALUE>adverb</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>
+    <LINGUISTIC_TYPE """
+    text = ELAN.replace("<LINGUISTIC_TYPE ", more, 1)
+    path = write(tmp_path / "anna.eaf", text)
+    (video,) = read_annotations(path, options=ReadingOptions(tiers=("english",)))
+    assert segments_of(video) == [(0.5, 3.0, "hello")]
+    (video,) = read_annotations(path, options=ReadingOptions(tiers=("words", "kinds")))
+    assert sorted(segments_of(video)) == [(0.5, 1.75, "hello"), (1.75, 3.0, "adverb"), (1.75, 3.0, "there")]
+    (video,) = read_annotations(path, options=ReadingOptions(tiers=("english",), classes_from="tiers"))
+    assert segments_of(video) == [(0.5, 3.0, "english")]
+    (video,) = read_annotations(path)
+    assert [label for *_, label in segments_of(video)] == ["hello there", "wave", "point & hold"]
+
+
+def test_elan_slots_of_a_time_subdivision_that_nobody_aligned_are_evenly_spaced(tmp_path):
+    """Three phases between 1.0 s and 2.5 s, whose inner slots have no time: at 1.5 s and 2.0 s."""
+    phases = "".join(f"""<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="p{one}" TIME_SLOT_REF1="{one}"
+        TIME_SLOT_REF2="{two}"><ANNOTATION_VALUE>{label}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"""
+                     for one, two, label in (("ts1", "x1", "rise"), ("x1", "x2", "hold"), ("x2", "ts2", "sink")))
+    text = ELAN.replace("</TIME_ORDER>", '<TIME_SLOT TIME_SLOT_ID="x1"/><TIME_SLOT TIME_SLOT_ID="x2"/></TIME_ORDER>')
+    text = text.replace("<LINGUISTIC_TYPE ", f'<TIER PARENT_REF="gestures" TIER_ID="phases">{phases}</TIER>'
+                        "<LINGUISTIC_TYPE ", 1)
+    (video,) = read_annotations(write(tmp_path / "a.eaf", text), options=ReadingOptions(tiers=("phases",)))
+    assert segments_of(video) == [(1.0, 1.5, "rise"), (1.5, 2.0, "hold"), (2.0, 2.5, "sink")]
+
+
 def test_two_views_are_one_recording_that_is_called_by_the_file(tmp_path):
     text = ELAN.replace("cam1.wav", "cam2.mp4")
     (video,) = read_annotations(write(tmp_path / "session 1.eaf", text))

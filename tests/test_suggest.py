@@ -1,0 +1,174 @@
+"""Which recording to annotate next: planted scenes in which the right one is obvious, and what a model sees in one."""
+
+import csv
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from spot.suggest import NO_SINGLE_REASON, WEIGHTS, Labels, View, by_uncertainty, labels_of, ranks_of, suggest
+from spot.suggest_report import save_picture, table_text, write_table
+from spot.suggest_views import entropy_bits, in_the_middle, view_of, views_of
+
+CLASSES = ["jump", "run", "throw"]
+LABELS = Labels(np.array([4, 4, 0]), np.array([2.0, 2.0, 2.0]))
+CALM = {"noise": 0, "offset": 0, "channel_dropout": 0}
+
+
+def view(name, class_sec=(2, 2, 0), at=(0, 0), disagreement=0.1, uncertainty=0.5):
+    """A recording of 60 s whose four snippets lie at one point of the plane."""
+    return View(name, 60.0, np.array(class_sec, float), uncertainty, disagreement, np.tile(np.array(at, float), (4, 1)))
+
+
+ALIKE = [view(f"alike {number}") for number in range(4)]
+LABELED = [view("labeled")]
+
+
+def names(suggestions):
+    return [one.view.name for one in suggestions]
+
+
+def test_the_one_recording_of_a_class_without_labels_goes_first():
+    """One action of a class without a label adds log 2, one of a class with four log 1.2."""
+    first, *_ = suggest([*ALIKE, view("rare", (2, 0, 2))], LABELED, LABELS, CLASSES, 2)
+    assert (first.view.name, first.kind) == ("rare", "classes")
+    assert first.reasons == ("may show throw (none labeled) and jump (4 labeled)",)
+    assert first.values["classes"] == pytest.approx(np.log(2) + np.log(1.2))
+
+
+def test_what_is_like_many_and_unlike_all_labeled_ones_goes_first_and_then_something_else():
+    """Six recordings around (10, 0), one outlier at (0, 12), four where the labels are: the six have more snippets that
+    a label would come nearer to. After one of them their place is covered, so the outlier is next."""
+    group = [view(f"group {number}", at=(10, 0.1 * number)) for number in range(6)]
+    found = suggest([*ALIKE, view("outlier", at=(0, 12)), *group], LABELED, LABELS, CLASSES, 2, {"coverage": 1})
+    assert found[0].view.name in names_of(group) and found[1].view.name == "outlier"
+    assert found[0].kind == "coverage" and "unlike all labeled recordings" in found[0].reasons[0]
+    assert "nearer to 55% of the unlabeled snippets" in found[0].reasons[0]  # those of 6 of 11 recordings
+
+
+def names_of(views):
+    return [one.name for one in views]
+
+
+def test_views_that_disagree_and_many_actions_are_reasons():
+    found = suggest([*ALIKE, view("unsure", disagreement=0.4)], LABELED, LABELS, CLASSES, 1)
+    assert found[0].view.name == "unsure" and found[0].kind == "views"
+    assert "differ by 0.40 on average, 0.10 is usual" in found[0].reasons[0]
+    found = suggest([*ALIKE, view("rich", (20, 20, 0))], LABELED, LABELS, CLASSES, 1)
+    assert found[0].view.name == "rich"
+    assert "long and rich: about 20 actions in 1.0 min, 2 are usual" in found[0].reasons
+
+
+def test_the_first_suggestions_are_of_different_kinds():
+    planted = [view("rare", (2, 2, 2)), view("unsure", disagreement=0.4), view("far", at=(9, 9)),
+               view("rich", (30, 30, 0))]
+    found = suggest([*ALIKE, *planted], LABELED, LABELS, CLASSES, 4)
+    assert set(names(found)) == set(names_of(planted))
+    assert len({one.kind for one in found}) >= 3
+
+
+def test_a_class_that_a_suggested_recording_shows_is_rare_no_longer():
+    """After the first recording with three throws, one with a dance of three runs more would gain as little."""
+    one, two, other = view("one", (0, 0, 12)), view("two", (0, 0, 12)), view("other", (0, 16, 0))
+    labels = Labels(np.array([4, 1, 0]), LABELS.mean_sec)
+    assert names(suggest([one, two, other], LABELED, labels, CLASSES, 3, {"classes": 1})) == ["one", "other", "two"]
+
+
+def test_suggestions_without_labels_or_candidates():
+    assert suggest([], LABELED, LABELS, CLASSES, 3) == []
+    nothing = labels_of(np.zeros((0, 2)), [], CLASSES)
+    assert nothing.count.tolist() == [0, 0, 0] and nothing.mean_sec.tolist() == [1, 1, 1]
+    found = suggest(ALIKE, [], nothing, CLASSES, 9)
+    assert len(found) == 4  # all there are
+    assert found[0].reasons == (NO_SINGLE_REASON,)  # the four are alike
+
+
+def test_labels_and_ranks_by_hand():
+    """Runs of 2 s and 4 s, a jump of 3 s; a throw is taken to last as long as all on average, 3 s."""
+    labels = labels_of([[0, 2], [5, 8], [4, 8]], ["run", "jump", "run"], CLASSES)
+    assert labels.count.tolist() == [1, 2, 0] and labels.mean_sec.tolist() == [3, 3, 3]
+    assert ranks_of([5, 1, 3]).tolist() == [1, 0, 0.5] and ranks_of([2, 2]).tolist() == [0.5, 0.5]
+    assert ranks_of([7]).tolist() == [1]
+
+
+def test_uncertainty_order_is_by_entropy_alone():
+    candidates = [view(name, uncertainty=bits) for name, bits in (("a", 1), ("b", 3), ("c", 2))]
+    assert by_uncertainty(candidates, 2) == ["b", "c"]
+
+
+# --- what a model sees ------------------------------------------------------------------------------------------------
+
+
+def detector(standardize="training"):
+    net = tiny.model(standardize=standardize).eval()
+    net.settings = {"temporal_scale": tiny.T}
+    return net
+
+
+def test_a_snippet_is_seen_by_the_window_in_whose_middle_it_is():
+    """Windows of 8 that begin at 0 and 4: 0..3 lie in the first alone, 8..11 in the second; 5 is 2 from the end of the
+    first and 1 from the begin of the second, 6 the other way round."""
+    window, place = in_the_middle([0, 4], 12, 8)
+    assert window.tolist() == [0] * 6 + [1] * 6
+    assert place.tolist() == [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 7]
+
+
+def test_entropy_in_bits():
+    """A coin has 1 bit, a sure class none."""
+    assert entropy_bits(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])) == pytest.approx([2, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("standardize", ["training", "recording"])
+def test_a_view_of_a_long_recording(standardize):
+    """20 snippets in several windows of 8: expected seconds are the mean probabilities times the duration."""
+    features = np.random.default_rng(0).normal(size=(tiny.C, 20)).astype(np.float32)
+    net = detector(standardize)
+    calm, again = (view_of(net, "x", features, 40.0, CALM) for _ in range(2))
+    assert calm.disagreement == pytest.approx(0, abs=1e-6) and calm.uncertainty == again.uncertainty
+    assert calm.snippets.shape == (5, 8) and calm.class_sec.shape == (tiny.K,)
+    assert (calm.class_sec > 0).all() and calm.class_sec.max() < 40
+    strong = view_of(net, "x", features, 40.0, {"noise": 1.0, "offset": 1.0, "channel_dropout": 0.5})
+    assert strong.disagreement > 1e-3 and strong.uncertainty == pytest.approx(calm.uncertainty)
+
+
+def test_a_short_recording_is_seen_as_the_model_detects_in_it():
+    """The probabilities are those of the model's own forward pass over the valid part."""
+    features = np.random.default_rng(0).normal(size=(tiny.C, 5)).astype(np.float32)
+    net = detector()
+    padded = torch.zeros(1, tiny.C, tiny.T)
+    padded[0, :, :5] = torch.from_numpy(features)
+    valid = torch.arange(tiny.T)[None] < 5
+    with torch.no_grad():
+        expected = net(padded, valid)["class_logits"].sigmoid()[0, :-1, :5].mean(1) * 10
+    assert view_of(net, "x", features, 10.0, CALM).class_sec == pytest.approx(expected.numpy(), rel=1e-4)
+
+
+def test_views_of_videos_know_no_labels():
+    """The same videos with and without their labels look the same."""
+    videos = tiny.LABELED
+    source = tiny.Source(tiny.features_of(videos))
+    grid = tiny.GridSettings("window", tiny.T, stride=1, window=1)
+    bare = [tiny.video(one.name) for one in videos]
+    for one, other in zip(views_of(detector(), videos, source, grid, CALM),
+                          views_of(detector(), bare, source, grid, CALM), strict=True):
+        assert (one.name, one.duration_sec, one.uncertainty) == (other.name, other.duration_sec, other.uncertainty)
+        assert (one.class_sec == other.class_sec).all() and (one.snippets == other.snippets).all()
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def test_table_and_picture_of_a_ranking(tmp_path):
+    candidates = [*ALIKE, view("rare $x$", (2, 0, 2)), view("unsure, too", disagreement=0.4)]
+    found = suggest(candidates, LABELED, LABELS, CLASSES, 3)
+    text = table_text(found)
+    assert text.splitlines()[0].startswith("  1. rare $x$") and len(text.splitlines()) == 3
+    write_table(tmp_path / "suggest.csv", found)
+    with (tmp_path / "suggest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video"] for row in rows] == names(found) and rows[0]["kind"] == "classes"
+    score = np.mean([float(rows[0][f"rank_{kind}"]) for kind in WEIGHTS])
+    assert score == pytest.approx(float(rows[0]["score"]), abs=1e-3)  # equal weights
+    save_picture(tmp_path / "suggest.png", found, WEIGHTS, 6)
+    assert (tmp_path / "suggest.png").stat().st_size > 10_000
