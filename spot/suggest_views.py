@@ -8,9 +8,8 @@ import torch
 from spot.augment import perturb
 from spot.devices import exact_convolutions, to_device
 from spot.losses import class_probabilities
-from spot.proposals import stack_windows, takes_own_statistics
+from spot.proposals import prepare, stack_windows
 from spot.segments import window_starts
-from spot.standardize import by_recording
 from spot.suggest import View
 
 NUM_STRONG = 2  # strong views that are compared with the plain one
@@ -22,12 +21,11 @@ MOST_SNIPPETS, EVERY = 48, 4
 def view_of(model, name, features, duration_sec, strength, batch_size=32):
     """The `View` of one recording.
 
-    model: a detector in evaluation mode; features: (C, T) numpy as the grid wants them (`GridSettings.fit`)
+    model: a detector in evaluation mode; features: (C, T') numpy that `proposals.prepare` has made
     duration_sec: seconds that the features cover
     strength: {"noise", "offset", "channel_dropout"} of the strong views, as `augment.perturb` takes them; the same
     recording is always disturbed alike
     """
-    features = by_recording(features) if takes_own_statistics(model) else features
     length = model.settings.get("temporal_scale") or features.shape[1]
     first = window_starts(features.shape[1], length)
     device = next(model.parameters()).device
@@ -85,7 +83,7 @@ def views_of(model, videos, source, grid, strength, batch_size=32, progress=None
     model.eval()
     found = []
     for video in progress(videos) if progress else videos:
-        features = grid.fit(source.read(video.name))
+        features = prepare(model, grid, source.read(video.name))
         duration_sec = grid.of(video, features.shape[1]).duration_sec
         found.append(view_of(model, video.name, features, duration_sec, strength, batch_size))
     return found

@@ -100,8 +100,8 @@ def test_uncertainty_order_is_by_entropy_alone():
 # --- what a model sees ------------------------------------------------------------------------------------------------
 
 
-def detector(standardize="training"):
-    net = tiny.model(standardize=standardize).eval()
+def detector(**changes):
+    net = tiny.model(**changes).eval()
     net.settings = {"temporal_scale": tiny.T}
     return net
 
@@ -119,11 +119,10 @@ def test_entropy_in_bits():
     assert entropy_bits(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])) == pytest.approx([2, 0], abs=1e-3)
 
 
-@pytest.mark.parametrize("standardize", ["training", "recording"])
-def test_a_view_of_a_long_recording(standardize):
+def test_a_view_of_a_long_recording():
     """20 snippets in several windows of 8: expected seconds are the mean probabilities times the duration."""
     features = np.random.default_rng(0).normal(size=(tiny.C, 20)).astype(np.float32)
-    net = detector(standardize)
+    net = detector()
     calm, again = (view_of(net, "x", features, 40.0, CALM) for _ in range(2))
     assert calm.disagreement == pytest.approx(0, abs=1e-6) and calm.uncertainty == again.uncertainty
     assert calm.snippets.shape == (5, 8) and calm.class_sec.shape == (tiny.K,)
@@ -154,6 +153,19 @@ def test_views_of_videos_know_no_labels():
                           views_of(detector(), bare, source, grid, CALM), strict=True):
         assert (one.name, one.duration_sec, one.uncertainty) == (other.name, other.duration_sec, other.uncertainty)
         assert (one.class_sec == other.class_sec).all() and (one.snippets == other.snippets).all()
+
+
+@pytest.mark.parametrize("changes", [{"standardize": "recording"}, {"sensor_axes": 2}])
+def test_recordings_are_prepared_as_for_detection(changes):
+    """Standardized by themselves, or raw samples of 2 axes as spectral channels: the expected seconds of the classes
+    are those of the model's own forward pass over the whole recording."""
+    videos = tiny.LABELED[:1]
+    features = tiny.features_of(videos)
+    net, grid = detector(**changes), tiny.GridSettings("window", tiny.T, stride=1, window=1)
+    (seen,) = views_of(net, videos, tiny.Source(features), grid, CALM)
+    with torch.no_grad():
+        own = net(torch.from_numpy(features["a"])[None])["class_logits"].sigmoid()[0, :-1].mean(1) * 8
+    assert seen.class_sec == pytest.approx(own.numpy(), rel=1e-4)
 
 
 # --- for people -------------------------------------------------------------------------------------------------------
