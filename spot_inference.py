@@ -4,13 +4,15 @@
     python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
     python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. every=.. window=..] [--plot]
     python spot_inference.py RUN videos=FILE_OR_FOLDER [weights=FOLDER] [--plot] [--write vtt,srt]
+    python spot_inference.py RUN --suggest N
 
 RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
 and with --plot a picture of a few of them, which `eval.py --report` shows; with `features=`, which needs no annotation,
 `output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each. Beside them
 actions.csv: of the detections those whose score is `testing.action_threshold` or more, without overlaps of one class,
-in order of time.
+in order of time. With --suggest nothing is detected: it tells which N of the unlabeled recordings of
+`dataset.train_subset` to annotate next, and why, on the screen, in suggest.csv and in suggest.png.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
@@ -37,6 +39,8 @@ def make_parser():
                         f"{NUM_PICTURES} videos of the subset, or all of features=")
     parser.add_argument("--write", metavar="FORMATS", help="the actions for other programs too, such as vtt,srt: "
                         f"{', '.join(WRITERS)}")
+    parser.add_argument("--suggest", type=command_line.whole_number(1, 1_000_000), metavar="N", help="detect nothing, "
+                        "but tell which N unlabeled recordings to annotate next, and why: suggest.csv and suggest.png")
     return parser
 
 
@@ -71,6 +75,8 @@ from spot.meaning import check_fit, differences, named, named_decoding
 from spot.proposals import Decoding
 from spot.recordings import annotated_recording, open_own, own_class_names, own_grid, own_recordings
 from spot.sidecar import read_sidecar
+from spot.suggest import WEIGHTS
+from spot.suggest_views import STRENGTH, parted, suggest_among
 
 
 def main(argv=None):
@@ -78,7 +84,9 @@ def main(argv=None):
     config = settings_of(flags)
     flags.formats = formats_in(flags.write) if flags.write is not None else []
     try:
-        if config.videos is not None:
+        if flags.suggest is not None:
+            suggest_recordings(config, flags)
+        elif config.videos is not None:
             infer_videos(config, flags)
         elif config.features is not None:
             refuse_own_video_keys(config, "belongs to videos=, which is not given", ("weights",))
@@ -179,6 +187,45 @@ def infer_videos(config, flags):
     videos = distributed.from_first(lambda: features_of_videos(
         config.videos, backbone_of_run(config), config.weights, out, device))
     infer_own(with_values(config, {"features": str(out)}), flags, videos)
+
+
+def suggest_recordings(config, flags):
+    """Tell which unlabeled recordings of the training subset to annotate next, and why."""
+    refuse_beside_suggest(config, flags)
+    if not distributed.is_first():
+        return
+    model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
+    config = compared_with_training(model, config, flags)
+    videos, class_names, source = open_data(**data_values(config))
+    check_fit(model, class_names, sizes_of(config))
+    refuse_other_backbone(backbone_of_run(config), source.times)
+    training = videos_of_subset(videos, "dataset.train_subset", config.dataset.train_subset,
+                                config.dataset.video_anno_path)
+    training, _ = with_features(training, source, config.dataset.train_subset)
+    labeled, unlabeled = parted(training, run_of(config).labeled)
+    strength = {key: config.augment[key] for key in STRENGTH}
+    suggestions = suggest_among(model, labeled, unlabeled, source, GridSettings(**grid_values(config)), strength,
+                                class_names, flags.suggest, config.testing.batch_size)
+
+    from spot.suggest_report import save_picture, table_text, write_table  # matplotlib
+
+    folder = Path(config.output_path)
+    print(f"{len(labeled):,} recordings are labeled, {len(unlabeled):,} are not; to annotate next:\n"
+          f"{table_text(suggestions)}")
+    write_table(folder / "suggest.csv", suggestions)
+    save_picture(folder / "suggest.png", suggestions, WEIGHTS, len(unlabeled))
+    print(f"the same as a table and as a picture: {folder / 'suggest.csv'}, {folder / 'suggest.png'}")
+
+
+def refuse_beside_suggest(config, flags):
+    """SpotError for what has no effect beside --suggest."""
+    for flag, given in (("--plot", flags.plot), ("--write", flags.formats)):
+        if given:
+            raise SpotError(f"--suggest detects nothing, so {flag} has no effect; leave one of them out")
+    for key in OWN_VIDEO_KEYS:
+        if config[key] is not None:
+            raise SpotError(f"--suggest chooses among the unlabeled recordings of dataset.train_subset, so {key}= has "
+                            "no effect; put features of new recordings into dataset.feature_path")
 
 
 def detector_of(model, config, class_names, **changes):
@@ -324,7 +371,8 @@ def compared_with_training(model, config, flags):
     for key, (trained, given) in other.items():
         effect = "has no effect" if key.startswith("model.") else "moves the detections in time, or finds others"
         print(f"warning: {key} is {given}, and the run was trained with {trained}: it {effect}", file=sys.stderr)
-    note_other_data(config, typed - set(known))
+    with_effect = {key for key in typed if key == "dataset.train_subset" or key.startswith("augment.")}
+    note_other_data(config, typed - set(known) - (with_effect if flags.suggest else set()))
     moved = [key for key in other if key.startswith("dataset.")]
     if moved and run_of(config).path.resolve() == Path(config.output_path).resolve():
         trained, given = other[moved[0]]

@@ -1,20 +1,61 @@
 """What a trained model sees in a recording, for `spot.suggest`: classes, doubt, two views that differ, embeddings."""
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from spot.annotations import clean_segments
 from spot.augment import perturb
 from spot.devices import exact_convolutions, to_device
+from spot.files import SpotError
 from spot.losses import class_probabilities
+from spot.names import pair_names
 from spot.proposals import prepare, stack_windows
 from spot.segments import window_starts
-from spot.suggest import View
+from spot.suggest import View, labels_of, suggest
+from spot.text import read_lines
 
 NUM_STRONG = 2  # strong views that are compared with the plain one
 # Snippets that stand for a recording: one in so many of a long one, and at least so many of a short one.
 MOST_SNIPPETS, EVERY = 48, 4
+STRENGTH = ("noise", "offset", "channel_dropout")  # of `augment.perturb`: how strong views are disturbed
+
+
+def suggest_among(model, labeled, unlabeled, source, grid, strength, class_names, number, batch_size=32, weights=None):
+    """Which `number` of the `unlabeled` recordings to annotate next, as `suggest.suggest` returns them.
+
+    labeled, unlabeled: lists of annotations.Video with features, nothing of the latter but name and duration is used
+    source: features.FeatureSource; grid: GridSettings; strength: {key of STRENGTH: number}
+    class_names: K names; weights: as of `suggest.suggest`
+    """
+    known, others = (views_of(model, videos, source, grid, strength, batch_size) for videos in (labeled, unlabeled))
+    segments = [clean_segments(video) for video in labeled]
+    labels = labels_of(np.concatenate([times for times, _, _ in segments]),
+                       [label for _, own, _ in segments for label in own], class_names)
+    return suggest(others, known, labels, class_names, number, weights)
+
+
+def parted(training, labeled_file):
+    """The training recordings whose labels a run has used, or that were annotated since, and the others.
+
+    training: list of annotations.Video; labeled_file: labeled.txt of the run
+    SpotError where the file is missing, and where nothing is left to annotate.
+    """
+    if not Path(labeled_file).is_file():
+        raise SpotError(f"{labeled_file}: is missing, so nothing tells which recordings are labeled; give a run folder "
+                        "that spot_train.py wrote")
+    used = set(pair_names(read_lines(labeled_file), [video.name for video in training]).values())
+    labeled = [video for video in training if video.name in used or video.annotated]
+    unlabeled = [video for video in training if not (video.name in used or video.annotated)]
+    if not labeled:
+        raise SpotError(f"{labeled_file}: names no training recording; do the annotations belong to this run?")
+    if not unlabeled:
+        raise SpotError("every training recording is labeled, so there is none to suggest; put the features of others "
+                        "into dataset.feature_path")
+    return labeled, unlabeled
 
 
 @torch.no_grad()
@@ -75,14 +116,14 @@ def evenly_spaced(snippets):
     return snippets[np.linspace(0, len(snippets) - 1, number).round().astype(int)]
 
 
-def views_of(model, videos, source, grid, strength, batch_size=32, progress=None):
+def views_of(model, videos, source, grid, strength, batch_size=32):
     """The `View` of each annotated or unlabeled `Video`, in their order.
 
-    source: features.FeatureSource; grid: GridSettings; progress: wraps the list of videos, such as tqdm
+    source: features.FeatureSource; grid: GridSettings; strength: as of `view_of`
     """
     model.eval()
     found = []
-    for video in progress(videos) if progress else videos:
+    for video in tqdm(videos, desc="recordings", unit="recording", disable=None):
         features = prepare(model, grid, source.read(video.name))
         duration_sec = grid.of(video, features.shape[1]).duration_sec
         found.append(view_of(model, video.name, features, duration_sec, strength, batch_size))

@@ -35,13 +35,12 @@ from spot.checkpoint import load_model
 from spot.config import data_values, grid_values, load_config
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.files import atomic_path, read_json, write_text
-from spot.suggest import WEIGHTS, by_uncertainty, labels_of, suggest
-from spot.suggest_views import views_of
+from spot.suggest import WEIGHTS, by_uncertainty
+from spot.suggest_views import STRENGTH, suggest_among, views_of
 from spot.text import read_lines
 from spot_inference import main as infer
 from spot_train import main as train
 
-STRENGTH = ("noise", "offset", "channel_dropout")
 STYLES = {"random": ("#999999", "o-", "random"), "uncertainty": ("#d55e00", "s--", "least sure first"),
           "suggest": ("#0072b2", "D-", "--suggest")}
 
@@ -138,14 +137,12 @@ class Simulation:
             self.train(before, labeled)
         model, grid = load_model(before, "cpu"), GridSettings(**grid_values(self.config))
         strength = {key: self.config.augment[key] for key in STRENGTH}
-        candidates = views_of(model, left, self.source, grid, strength)
         if order == "uncertainty":
-            return by_uncertainty(candidates, number)
+            return by_uncertainty(views_of(model, left, self.source, grid, strength), number)
         shown = [video for video in self.training if video.name in known]
-        views = views_of(model, shown, self.source, grid, strength)
-        labels = labels_of(np.concatenate([video.segments_sec for video in shown]),
-                           [label for video in shown for label in video.labels], self.class_names)
-        return [one.view.name for one in suggest(candidates, views, labels, self.class_names, number, self.weights)]
+        chosen = suggest_among(model, shown, left, self.source, grid, strength, self.class_names, number,
+                               weights=self.weights)
+        return [one.view.name for one in chosen]
 
 
 def without_labels(video):
