@@ -8,7 +8,7 @@ VIDEO_READY := $(VENV)/.ready-video
 # Real recordings, as the Python package seglearn holds them; tools/convert_watch.py says whose they are.
 WATCH := data/demo_real/seglearn-1.2.5-py3-none-any.whl
 
-.PHONY: help demo demo-real test test-video features test-package test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve clean
+.PHONY: help demo demo-real test test-video features test-package test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -74,6 +74,16 @@ ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.cs
 CURVE ?= --data config/sbhar.yaml
 length-curve: $(READY)  ## accuracy against the length of a training, on held-out training videos: runs/length_curve
 	$(BIN)/python tools/length_curve.py $(CURVE)
+
+# ROUNDS names the data sets, orders and seeds, such as ROUNDS='--data config/sbhar.yaml --seeds 0 1 2'.
+ROUNDS ?= --data config/sbhar.yaml
+suggest-curve: $(READY)  ## simulated rounds of labeling: accuracy by which recordings are labeled next: runs/suggest_curve
+	$(BIN)/python tools/suggest_curve.py $(ROUNDS)
+
+# make effort RUNS="runs/sbhar runs/other"
+RUNS ?= runs/sbhar
+effort: $(READY)  ## corrections that the detections of RUNS need, against annotating from nothing
+	$(BIN)/python tools/effort.py $(RUNS)
 
 # BENCH names sections and settings, such as `make bench BENCH="--step --json bench.json"`; see tools/bench.py --help.
 BENCH ?=
