@@ -31,6 +31,7 @@ from spot.evaluation_inputs import (
     detections_of,
     folder_of,
     job_from_files,
+    refuse_settings,
     with_ground_truth,
 )
 from spot.evaluation_text import (
@@ -64,7 +65,7 @@ def main(argv=None):
     """Read, evaluate, print, then write: a mistake in any input leaves nothing half-written."""
     argv = sys.argv[1:] if argv is None else argv
     flags = parse(make_parser(__doc__), with_duplicate_rule(argv), RUN_MEANS)
-    job = job_from_files(flags) if flags.ground_truth else job_from_config(flags)
+    job = job_from_files(flags, options_of(flags)) if flags.ground_truth else job_from_config(flags)
     if flags.task is None and is_epic_file(job.ground_truth):
         evaluate_all_tasks(job, flags)
         return
@@ -230,6 +231,12 @@ def compare_detectors(job, flags, videos):
 
 
 # --- what to evaluate -------------------------------------------------------------------------------------------------
+
+
+def options_of(flags):
+    """How the files of annotation tools that --ground-truth names are read."""
+    refuse_settings(flags)
+    return reading_options(load_config(None, [*flags.overrides, "dataset.feature_path=none"]))
 
 
 def job_from_config(flags):

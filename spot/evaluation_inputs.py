@@ -6,7 +6,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spot.config import load_config, reading_options
 from spot.epic_kitchens import TIOU as EPIC_TIOU
 from spot.epic_kitchens import is_epic_file
 from spot.errors import SpotError
@@ -36,17 +35,12 @@ class Job:
     options: ReadingOptions | None = None  # what the settings add to files of annotation tools
 
 
-def job_from_files(flags):
+def job_from_files(flags, options):
     """The job of `--ground-truth ... --predictions ...`: no config, metrics.json only with `--output`.
 
-    Of the settings only those that tell how files of annotation tools are read have a meaning.
-    SpotError where there are others, or no detections.
+    options: `tool_recordings.ReadingOptions` of the settings READING_KEYS, which alone have a meaning here
+    SpotError where there are no detections.
     """
-    without_meaning = [text for text in flags.overrides if text.partition("=")[0] not in READING_KEYS]
-    if flags.config or without_meaning:
-        what = f"--config {flags.config}" if flags.config else without_meaning[0]
-        raise SpotError(f"--ground-truth reads no config, so {what} has no effect; leave it out (of files of "
-                        f"annotation tools it takes {', '.join(READING_KEYS)})")
     compared = flags.compare and [detections_of(path) for path in flags.compare]
     predictions = compared[0] if compared else flags.predictions or flags.run
     if not predictions:
@@ -55,8 +49,17 @@ def job_from_files(flags):
         flags.ground_truth, flags.video_info, flags.blocked, detections_of(predictions), compared,
         flags.subset, flags.tiou or default_tiou(flags),
         Path(flags.output) if flags.output else None, labeled_file=None,
-        options=reading_options(load_config(None, [*flags.overrides, "dataset.feature_path=none"])),
+        options=options,
     )
+
+
+def refuse_settings(flags):
+    """SpotError where `--ground-truth` stands beside settings that have no effect there."""
+    without_meaning = [text for text in flags.overrides if text.partition("=")[0] not in READING_KEYS]
+    if flags.config or without_meaning:
+        what = f"--config {flags.config}" if flags.config else without_meaning[0]
+        raise SpotError(f"--ground-truth reads no config, so {what} has no effect; leave it out (of files of "
+                        f"annotation tools it takes {', '.join(READING_KEYS)})")
 
 
 def default_tiou(flags):
