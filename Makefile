@@ -48,9 +48,9 @@ features: $(VIDEO_READY)  ## features of a folder of videos; see docs/from-video
 test-package: $(READY)  ## `pip install .` into a fresh environment, used from another folder
 	$(BIN)/python -m pytest -rs tests/package_install.py
 
-test-browser: $(READY)  ## the report in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
+test-browser: $(READY)  ## the report and the review page in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-browser.txt
-	$(BIN)/python -m pytest -rs tests/browser_report.py
+	$(BIN)/python -m pytest -rs tests/browser_report.py tests/browser_review.py
 
 # A seed of its own for every call, unless one is given; := because ?= would draw one for each use.
 ifndef FUZZ_SEED

@@ -5,6 +5,7 @@
     python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. every=.. window=..] [--plot]
     python spot_inference.py RUN videos=FILE_OR_FOLDER [weights=FOLDER] [--plot] [--write vtt,srt]
     python spot_inference.py RUN --suggest N
+    python spot_inference.py RUN dataset.eval_subset=training --review
 
 RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
 `output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
@@ -12,7 +13,8 @@ and with --plot a picture of a few of them, which `eval.py --report` shows; with
 `output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each. Beside them
 actions.csv: of the detections those whose score is `testing.action_threshold` or more, without overlaps of one class,
 in order of time. With --suggest nothing is detected: it tells which N of the unlabeled recordings of
-`dataset.train_subset` to annotate next, and why, on the screen, in suggest.csv and in suggest.png.
+`dataset.train_subset` to annotate next, and why, on the screen, in suggest.csv and in suggest.png. With
+--review a page, review.html, on which the detections are corrected in a browser and become annotations to train on.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
@@ -41,6 +43,8 @@ def make_parser():
                         f"{', '.join(WRITERS)}")
     parser.add_argument("--suggest", type=command_line.whole_number(1, 1_000_000), metavar="N", help="detect nothing, "
                         "but tell which N unlabeled recordings to annotate next, and why: suggest.csv and suggest.png")
+    parser.add_argument("--review", action="store_true", help="a page on which the detections are corrected in a "
+                        "browser and become annotations: review.html")
     return parser
 
 
@@ -49,6 +53,7 @@ if __name__ == "__main__":
 
 from spot import distributed
 from spot.action_threshold import action_threshold
+from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores
 from spot.config import (
@@ -60,6 +65,7 @@ from spot.config import (
     grid_values,
     load_config,
     plain,
+    reading_options,
     refuse_own_video_keys,
     save_config,
     scoring_values,
@@ -69,7 +75,7 @@ from spot.datasets import GridSettings, open_data, videos_of_subset, with_featur
 from spot.detection_files import actions_table, detections_table, write_detections
 from spot.devices import choose_device, choose_precision
 from spot.feature_times import refuse_other_backbone
-from spot.files import SpotError, expand_home, locked, write_text
+from spot.files import SpotError, expand_home, locked, read_json, write_text
 from spot.inference import Detector, detect_all, exhaust
 from spot.meaning import check_fit, differences, named, named_decoding
 from spot.proposals import Decoding
@@ -133,6 +139,8 @@ def infer(config, flags):
         with described_elsewhere(config, folder):
             kept = write_results(folder, flags, class_names, recordings, itertools.chain(nothing, found), facts, drawn)
         write_more(folder, flags, detector, source, drawn, kept)
+        if flags.review:
+            write_review_page(folder, config, detector, source, recordings.values(), facts, videos)
 
 
 def infer_own(config, flags, videos=None):
@@ -174,6 +182,8 @@ def infer_own(config, flags, videos=None):
             from spot.video_pictures import draw_thumbnails
 
             draw_thumbnails(folder.path / "thumbnails", class_names, recordings, kept, facts["action_threshold"])
+        if flags.review:
+            write_review_page(folder, config, detector, source, recordings, facts)
 
 
 def infer_videos(config, flags):
@@ -219,7 +229,7 @@ def suggest_recordings(config, flags):
 
 def refuse_beside_suggest(config, flags):
     """SpotError for what has no effect beside --suggest."""
-    for flag, given in (("--plot", flags.plot), ("--write", flags.formats)):
+    for flag, given in (("--plot", flags.plot), ("--write", flags.formats), ("--review", flags.review)):
         if given:
             raise SpotError(f"--suggest detects nothing, so {flag} has no effect; leave one of them out")
     for key in OWN_VIDEO_KEYS:
@@ -274,6 +284,24 @@ def write_more(folder, flags, detector, source, drawn, kept):
         from spot.video_pictures import draw_videos  # matplotlib, only where pictures are wanted
 
         draw_videos(folder.timelines, detector, source, drawn, kept)
+
+
+def write_review_page(folder, config, detector, source, recordings, facts, videos=None):
+    """The page on which the detections in `folder` are corrected.
+
+    videos: of the annotations of the run; None: these are read where they can be, for recordings beside them
+    """
+    from spot import review_run  # matplotlib
+
+    run, dataset, own = run_of(config), config.dataset, plain(config.features)
+    if videos is None:
+        videos = review_run.annotations_if_readable(lambda: read_annotations(
+            dataset.video_anno_path, dataset.video_info_path, options=reading_options(config)))
+    train = review_run.training_command(run.path, plain(dataset.feature_path), own) if run.config.is_file() else None
+    review_run.make_review(
+        folder.path / "review.html", detector, source, list(recordings), read_json(folder.detections)["results"],
+        review_run.base_annotations(videos, run.labeled, dataset.train_subset), dataset.train_subset,
+        review_run.Origin(str(run.path), "" if own else dataset.eval_subset, facts["action_threshold"], train))
 
 
 def facts_of(config):

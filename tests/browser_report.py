@@ -4,13 +4,9 @@ Not part of `make test`: `make test-browser` runs it in the installed Chromium, 
 SCREENSHOTS=FOLDER keeps what the browser shows.
 """
 
-import os
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
+from browsers import NEEDS_CHROMIUM, Watched, brightness, chromium
 
 from spot.annotations import Video
 from spot.evaluation import evaluate_detections
@@ -19,10 +15,7 @@ from spot.operating_point import choose_thresholds, measure
 from spot.report import write_report
 from spot.report_pictures import pictures_of
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
+pytestmark = NEEDS_CHROMIUM
 # Elements whose right edge is outside of the window, but for what lies in a box that scrolls by itself.
 TOO_WIDE = """() => [...document.querySelectorAll('body *')].filter(element => {
     const box = element.getBoundingClientRect();
@@ -56,34 +49,26 @@ def report(tmp_path_factory):
                         names[:50], [view])
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, args=ARGUMENTS, headless=True)
-        yield context
-        context.close()
+@pytest.fixture(scope="module")
+def context():
+    with chromium() as browser:
+        yield browser.new_context()
 
 
 @pytest.fixture
-def opened(browser, report):
+def opened(context, report):
     """A function that opens the report in a window: its page, and the addresses that it asked for."""
     pages = []
 
     def open_page(width, scheme="light"):
-        page = browser.new_page()
-        pages.append(page)
-        asked, faults = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
-        page.goto(report.as_uri())
-        assert not faults
-        if folder := os.environ.get("SCREENSHOTS"):
-            page.screenshot(path=Path(folder) / f"report_{width}_{scheme}.png", full_page=True)
-        return page, asked
+        watched = Watched(context)
+        pages.append(watched.page)
+        watched.page.set_viewport_size({"width": width, "height": 900})
+        watched.page.emulate_media(color_scheme=scheme)
+        page = watched.open(report)
+        assert not watched.faults
+        watched.keep(f"report_{width}_{scheme}", full_page=True)
+        return page, watched.asked
 
     yield open_page
     for page in pages:
@@ -114,8 +99,7 @@ def test_dark_mode_is_dark(opened, scheme, is_dark):
     """Brightness of page and text, mean of red, green and blue."""
     page, _ = opened(1280, scheme)
     style = "getComputedStyle(document.body)"
-    paper, ink = (np.mean([int(part) for part in page.evaluate(f"{style}.{name}").strip("rgb()").split(",")])
-                  for name in ("backgroundColor", "color"))
+    paper, ink = (brightness(page.evaluate(f"{style}.{name}")) for name in ("backgroundColor", "color"))
     assert (paper < 60 and ink > 200) if is_dark else (paper > 200 and ink < 60)
 
 

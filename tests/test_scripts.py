@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from test_review import data_of
 
 import eval as evaluation_script
 import spot_inference
@@ -352,3 +353,38 @@ def test_pictures_of_a_subset_are_drawn_and_shown_in_the_report(run_folder, data
     evaluation_script.main([f"output_path={tmp_path}/run", "--report", f"{tmp_path}/report"])
     page = (tmp_path / "report" / "report.html").read_text()
     assert all(base64.b64encode(picture.read_bytes()).decode() in page for picture in pictures)
+
+
+def test_a_review_page_holds_the_subset_and_what_its_corrections_go_into(run_folder, data, tmp_path, capsys):
+    """Training: 3 of 8 videos are labeled. Evaluation: one of 3 has no features, all are annotated, which is said."""
+    arguments = [f"checkpoint={run_folder}", f"output_path={tmp_path}", "testing.action_threshold=0.5", "--review"]
+    spot_inference.main([*arguments, "dataset.eval_subset=training"])
+    found = data_of((tmp_path / "review.html").read_text(encoding="utf-8"))
+    assert sum(one["given"] for one in found["recordings"]) == 3 and len(found["recordings"]) == 8
+    assert found["threshold"] == 0.5 and len(found["database"]) == 11
+    assert all(one["unsure"] > 0 and one["channels"] for one in found["recordings"])
+    assert f"--config {run_folder}/config.yaml dataset.video_anno_path=annotations_reviewed.json" in found["train"]
+    capsys.readouterr()
+    spot_inference.main(arguments)
+    found = data_of((tmp_path / "review.html").read_text(encoding="utf-8"))
+    assert [one["unsure"] is None for one in found["recordings"]] == [False, False, True]
+    assert all(one["given"] for one in found["recordings"])
+    assert "dataset.eval_subset=training" in capsys.readouterr().err
+
+
+def test_own_recordings_are_reviewed_beside_the_annotations_of_the_run(run_folder, data, tmp_path, capsys):
+    """One that the annotations have, with its name there, and one that they do not have: unlabeled, of training."""
+    (tmp_path / "own").mkdir()
+    for source, name in (("v_demo_0001", "v_demo_0001"), ("v_demo_0002", "new")):
+        shutil.copy(data / "features" / f"{source}.npy", tmp_path / "own" / f"{name}.npy")
+    arguments = [f"checkpoint={run_folder}", f"features={tmp_path}/own", "fps=25", f"output_path={tmp_path}",
+                 "--review"]
+    spot_inference.main(arguments)
+    found = data_of((tmp_path / "own" / "review.html").read_text(encoding="utf-8"))
+    assert [one["name"] for one in found["recordings"]] == ["new", "demo_0001"]
+    assert len(found["database"]) == 12 and dict(found["database"])["new"]["annotated"] is False
+    assert f'["{data}/features", "{tmp_path}/own"]' in found["train"]
+    spot_inference.main([*arguments, f"dataset.video_anno_path={tmp_path}/nowhere.json"])
+    found = data_of((tmp_path / "own" / "review.html").read_text(encoding="utf-8"))
+    assert [name for name, _ in found["database"]] == ["new", "v_demo_0001"]
+    assert "the annotations of the run cannot be read" in capsys.readouterr().err
