@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(parser, argv=None, run_means=None, takes_overrides=True):
-    """Parse a run folder, flags and `key=value` overrides in any order; every parser gets `--version` and `--debug`.
+    """Parse a run folder, flags and `key=value` overrides in any order; every parser gets `--version`, `--debug` and
+    `--quiet`.
 
     argv: the arguments, None = those of the process; `~` at the beginning of a path is the home folder
     run_means: what a path without a key stands for, for --help and messages; None: it stands for nothing
@@ -46,6 +47,7 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
     """
     parser.add_argument("--version", action="version", version=f"SPOT {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print warnings and errors alone")
     if takes_overrides or run_means:
         parser.add_argument("words", nargs="*", metavar=" | ".join(
             filter(None, [run_means and "RUN", takes_overrides and "key=value"])), help="; ".join(
@@ -57,6 +59,7 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
         say = _unknown if unknown[0].startswith("-") else _neither
         raise SpotError(say(unknown[0], parser, run_means, takes_overrides))
     arguments.overrides, arguments.run = [], None
+    _Lasting.is_quiet = arguments.quiet
     given = vars(arguments).pop("words", [])
     if takes_overrides:
         _refuse_spaces(given)
@@ -273,19 +276,26 @@ class _Lasting:
     """A text stream that a script can print to until it has done its work, also when nobody reads it any more.
 
     After `| head` the rest is dropped, so that results are still written; characters that the terminal's encoding
-    lacks are escaped.
+    lacks are escaped. With --quiet nothing comes out of stdout, and stderr is no terminal on which bars could move.
     """
 
-    def __init__(self, stream):
-        self._stream = stream
+    is_quiet = False
+
+    def __init__(self, stream, is_output):
+        self._stream, self._is_output = stream, is_output
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text):
         """As the stream's, but the length where nobody reads; SpotError where it cannot be written."""
-        with self._letting_go():
-            self._stream.write(text)
+        if not (self.is_quiet and self._is_output):
+            with self._letting_go():
+                self._stream.write(text)
         return len(text)
+
+    def isatty(self):
+        """Is it a terminal that may be written to?"""
+        return not self.is_quiet and self._stream.isatty()
 
     def flush(self):
         """As the stream's; SpotError where it cannot be written."""
@@ -314,8 +324,9 @@ def _lasting_output():
     if None in before:
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open to the end of the process
         before = sys.stdout, sys.stderr = tuple(stream or nowhere for stream in before)
-    sys.stdout, sys.stderr = map(_Lasting, before)
+    sys.stdout, sys.stderr = _Lasting(before[0], is_output=True), _Lasting(before[1], is_output=False)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        _Lasting.is_quiet = False

@@ -42,7 +42,7 @@ def pack(source, names, path, dtype="float16", attributes=None):
         with locked(path.with_name(f".{path.name}.lock"), path):
             with _open_partial(partial, header) as file:
                 rounding = _Rounding(source.feat_dim)
-                for count, name in enumerate(tqdm(names, desc=f"packing {path.name}", unit="video")):
+                for count, name in enumerate(tqdm(names, desc=f"packing {path.name}", unit="video", disable=None)):
                     if name not in file:
                         array = source.read(name).T
                         rounding.add(name, array, _write_dataset(file, name, array, dtype, source))
@@ -135,7 +135,7 @@ def _verify(partial, names, title):
     """Read every dataset back and compare with its CRC; then sign the file with the checksum over all of them."""
     checksum = 0
     with h5py.File(partial, "r+") as file:
-        for name in tqdm(names, desc=f"verifying {title}", unit="video"):
+        for name in tqdm(names, desc=f"verifying {title}", unit="video", disable=None):
             crc = _stored_crc(file, name)
             if crc is None:
                 partial.unlink()  # else the next run would find the damage again

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parser():
     parser = Parser(prog="spot")
-    parser.add_argument("--config")
+    parser.add_argument("-c", "--config")
     parser.add_argument("--check", action="store_true")
     return parser
 
@@ -152,6 +152,25 @@ def test_exit_codes_and_one_sentence(capsys, monkeypatch):
     assert capsys.readouterr().err == "eval.py: c.yaml: no such key\n"
     assert exit_code(stop) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["-q"], ["--quiet", "a.b=1"], ["-qc", "c.yaml"]])
+def test_quiet_leaves_warnings_and_errors(capsys, monkeypatch, words):
+    """Nothing on stdout, and no bar that moves, which asks stderr for a terminal; the next command speaks again."""
+    monkeypatch.setattr(sys, "argv", ["script.py", *words])
+
+    def main():
+        arguments = parse(parser())
+        print("an epoch")
+        print(f"a warning, {sys.stderr.isatty()}", file=sys.stderr)
+        if not arguments.quiet:
+            raise SpotError("not quiet")
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert exit_code(main) == 0
+    assert capsys.readouterr() == ("", "a warning, False\n")
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    assert exit_code(main) == 2 and capsys.readouterr().out == "an epoch\n"
 
 
 def test_debug_shows_the_traceback(capsys, monkeypatch):

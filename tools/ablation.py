@@ -76,7 +76,7 @@ def main(argv=None):
     context = multiprocessing.get_context("spawn")
     with context.Pool(arguments.jobs, initializer=torch.set_num_threads,
                       initargs=(max(1, torch.get_num_threads() // arguments.jobs),)) as pool:
-        for rows in tqdm(pool.imap_unordered(run, jobs), total=len(jobs), desc="ablation", unit="run"):
+        for rows in tqdm(pool.imap_unordered(run, jobs), total=len(jobs), desc="ablation", unit="run", disable=None):
             append(table, rows)
     means = summary(table)
     print(means.to_string())

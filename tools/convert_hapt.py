@@ -64,7 +64,8 @@ def convert(hapt_folder, out, channels=KINDS[0]):
         raise SpotError(f"{raw / 'labels.txt'}: activity {min(unknown)} is not in activity_labels.txt")
     database, videos = {}, {}
     (Path(out) / "features" / SIDECAR).unlink(missing_ok=True)  # while it is replaced, nothing says what is there
-    for (experiment, user), labels in tqdm(rows.groupby(["experiment", "user"]), desc="converting", unit="recording"):
+    groups = rows.groupby(["experiment", "user"])
+    for (experiment, user), labels in tqdm(groups, desc="converting", unit="recording", disable=None):
         name = f"exp{experiment:02d}_user{user:02d}"
         signal = read_signal(raw, name)
         with atomic_path(Path(out) / "features" / f"{name}.npy") as temporary:

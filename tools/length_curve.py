@@ -55,7 +55,7 @@ def main(argv=None):
              "steps": steps, "seed": seed, "folder": arguments.out / f"{name}_{seed}", "overrides": arguments.overrides}
             for name, data in zip(names, arguments.data, strict=True)
             for seed in arguments.seeds for steps in arguments.steps for method in arguments.methods]
-    for job in tqdm([job for job in jobs if job["key"] not in done], desc="length curve", unit="run"):
+    for job in tqdm([job for job in jobs if job["key"] not in done], desc="length curve", unit="run", disable=None):
         append(table, [run(job)])
     if table.exists():
         draw(pd.read_csv(table), arguments.out / "curve.png")
