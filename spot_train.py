@@ -166,7 +166,8 @@ def check(config):
     dataset = config.dataset
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
                         dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
-                        plain(config.testing.tiou), config.testing.class_scores)
+                        plain(config.testing.tiou), config.testing.class_scores, config.model.standardize,
+                        dataset.sensor_channels)
     print(report.text())
     if report.problems:
         raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")

@@ -30,16 +30,19 @@ from spot.datasets import GridSettings
 from spot.evaluation import parse_thresholds
 from spot.features import FeatureSource
 from spot.proposals import Decoding
+from spot.standardize import choose_standardization
 from spot.upper_bound import bound_lines
+from spot.waveforms import choose_waveforms
 
 
 def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_seed, activation, tiou,
-               class_scores="none"):
+               class_scores="none", standardize="auto", sensor_channels="auto"):
     """Read annotations and all features of both subsets, measure them, and run the targets there and back.
 
     data: the arguments of `datasets.open_data`; grid: those of `GridSettings`; decoding: those of `proposals.Decoding`
     labeled, split_seed: as `annotations.labeled_split` takes them; activation: sigmoid or softmax
     tiou: `first:last:count`; class_scores: the file of a video classifier, or none
+    standardize, sensor_channels: as `model.standardize` and `dataset.sensor_channels` say
     Returns a Report; whatever is broken is listed in it.
     """
     report = Report()
@@ -60,6 +63,9 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     if source is not None:
         placed = check_features(report, subsets, source, labeled_names, names, GridSettings(**grid),
                                 Decoding(**decoding), activation, parse_thresholds(tiou))
+    if placed and labeled_names:
+        report.sections.append(("What a training decides from these data", decision_lines(
+            report, training, labeled_names, names, source, GridSettings(**grid), standardize, sensor_channels)))
     counted = {subset: counted_videos(videos, placed.get(subset), source) for subset, videos in subsets.items()}
     report.sections.insert(place, ("Segments, as annotated", segment_lines(subsets, counted)))
     check_segments(report, counted, labeled_names, names or [], grid.get("fps"))
@@ -69,6 +75,22 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     if names and class_scores != "none":
         check_class_scores(report, subsets[eval_subset.lower()], names, class_scores)
     return report
+
+
+def decision_lines(report, training, labeled_names, names, source, grid, standardize, sensor_channels):
+    """Whose statistics will standardize the features, and whether they are raw samples of a sensor, with the reasons.
+
+    training: the videos of the subset, of which `labeled_names` show their labels
+    """
+    chosen, present = set(labeled_names), [video for video in training if video.name in source]
+    standardization = choose_standardization(
+        standardize, [video for video in present if video.name in chosen], names)
+    lines = [f"statistics that standardize the features: {standardization.kind} ({standardization.evidence})"]
+    found = report.attempt(choose_waveforms, sensor_channels, source, [video.name for video in present], grid)
+    if found is not None:
+        waveforms, reason = found
+        lines.append(f"features are {'made spectral' if waveforms else 'taken as they are'} ({reason})")
+    return lines
 
 
 def read_videos(report, source, data, train_subset):

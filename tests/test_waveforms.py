@@ -133,6 +133,8 @@ def test_a_run_on_samples_knows_it(tmp_path, capsys):
     settings = ["--config", str(ROOT / "config" / "sbhar.yaml"), f"output_path={run}", *TINY,
                 f"dataset.video_anno_path={tmp_path / 'annotations.json'}", f"dataset.feature_path={folder}",
                 "dataset.stride=3", "dataset.window=6", "dataset.labeled=0.5", "model.feat_dim=null"]
+    spot_train.main([*settings, "--check"])
+    assert "  features are made spectral (samples of 2 axes" in capsys.readouterr().out
     spot_train.main(settings)
     assert "made spectral (samples of 2 axes" in capsys.readouterr().out
     model = load_model(run)
