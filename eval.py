@@ -14,7 +14,8 @@ from pathlib import Path
 
 from spot.annotations import read_class_file, read_class_ids, read_video_ids
 from spot.command_line import command, note_unread_config, parse, run
-from spot.config import load_config, plain, reading_options
+from spot.config import load_config
+from spot.config_values import plain, reading_options
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.evaluation_flags import (

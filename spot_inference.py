@@ -56,21 +56,9 @@ from spot.action_threshold import action_threshold
 from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores
-from spot.config import (
-    LEARNING,
-    OWN_VIDEO_KEYS,
-    changed_keys,
-    data_values,
-    decoding_values,
-    grid_values,
-    load_config,
-    plain,
-    reading_options,
-    refuse_own_video_keys,
-    save_config,
-    scoring_values,
-    with_values,
-)
+from spot.config import load_config, save_config, with_values
+from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, refuse_own_video_keys
+from spot.config_values import data_values, decoding_values, grid_values, plain, reading_options, scoring_values
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.detection_files import actions_table, detections_table, write_detections
 from spot.devices import choose_device, choose_precision

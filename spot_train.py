@@ -46,17 +46,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spot import checkpoint, distributed
 from spot.annotations import labeled_split
-from spot.config import (
-    data_values,
-    decoding_values,
-    grid_values,
-    load_config,
-    plain,
-    refuse_own_video_keys,
-    save_config,
-    scoring_values,
-    with_own,
-)
+from spot.config import load_config, save_config
+from spot.config_runs import refuse_own_video_keys, with_own
+from spot.config_values import data_values, decoding_values, grid_values, plain, scoring_values
 from spot.data_check import check_data
 from spot.datasets import (
     GridSettings,

@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from spot.config import data_values, decoding_values, grid_values, load_config, plain, save_config
+from spot.config import load_config, save_config
+from spot.config_values import data_values, decoding_values, grid_values, plain
 from spot.files import SpotError
 
 PATHS = "dataset: {video_anno_path: a.json, feature_path: features}\n"
@@ -286,9 +287,9 @@ def test_thresholds_are_checked_before_training(tmp_path, text):
 
 def path_keys():
     """Keys that hold paths, by the schema, each with an override of it."""
-    from spot.config import _schema
+    from spot.config import schema
 
-    return sorted(key for key, (_, metadata) in _schema().items() if "path" in metadata)
+    return sorted(key for key, (_, metadata) in schema().items() if "path" in metadata)
 
 
 def test_every_key_that_sounds_like_a_path_is_one():

@@ -14,7 +14,8 @@ from tiny import C, dataset, video
 import spot_inference
 import spot_train
 from spot.checkpoint import RunFolder, load_model
-from spot.config import data_values, load_config
+from spot.config import load_config
+from spot.config_values import data_values
 from spot.data_check import check_data
 from spot.datasets import GridSettings, open_data
 from spot.feature_times import refuse_other_backbone, sidecar_beside, times_of_features

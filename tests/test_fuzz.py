@@ -21,7 +21,7 @@ from spot import checkpoint, detect, files
 from spot.annotations import read_annotations
 from spot.checkpoint import describe_model, load_model, load_pretrained
 from spot.class_scores import read_class_scores
-from spot.config import _schema, load_config, save_config
+from spot.config import load_config, save_config, schema
 from spot.detection_formats import read_predictions
 from spot.evaluation import evaluate_detections
 from spot.feature_files import read_feature
@@ -123,7 +123,7 @@ def test_feature_files_of_noise(folder, suffix, content):
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
-KEYS = st.sampled_from(sorted(_schema()))
+KEYS = st.sampled_from(sorted(schema()))
 VALUES = (st.sampled_from(["1e400", ".inf", "nan", "-1", "0", "999999999999999999999", "null", "~", "true", "[]", "{}",
                            "[1, [2]]", "${a}", "*a", "&a 1", "!!python/object:os.system x", "2020-01-01", "0x1f", "'",
                            "{a: 1}", "- 1", "1:2", "0.5:0.95:10", "auto", "info", "resize"])

@@ -15,7 +15,8 @@ from test_scripts import refused, settings
 import spot_inference
 import spot_train
 from spot.checkpoint import load_model
-from spot.config import data_values, grid_values, load_config
+from spot.config import load_config
+from spot.config_values import data_values, grid_values
 from spot.datasets import GridSettings, SnippetDataset, open_data, with_features
 from spot.files import SpotError, read_json
 from spot.model_view import middle_windows

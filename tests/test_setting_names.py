@@ -2,11 +2,11 @@
 
 import pytest
 
-from spot.config import _schema, load_config
+from spot.config import load_config, schema
 from spot.files import SpotError
 from spot.setting_names import MEANINGS, OTHER_NAMES, hint
 
-KEYS = list(_schema())
+KEYS = list(schema())
 
 
 @pytest.mark.parametrize(("name", "keys"), [

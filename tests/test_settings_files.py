@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from spot.config import decoding_values, grid_values, load_config, plain
+from spot.config import load_config
+from spot.config_values import decoding_values, grid_values, plain
 from spot.datasets import GridSettings
 from spot.evaluation import parse_thresholds
 from spot.model import build_model

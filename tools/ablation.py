@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 import eval as evaluation_script
 from spot import command_line
-from spot.config import data_values, load_config
+from spot.config import load_config
+from spot.config_values import data_values
 from spot.datasets import open_data
 from spot.files import SpotError, atomic_path, read_json
 from spot_inference import main as infer

@@ -32,17 +32,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from spot import command_line, engine
 from spot.annotations import Video
-from spot.config import decoding_values, grid_values, load_config, plain
+from spot.config import load_config
+from spot.config_values import decoding_values, grid_values, plain
 from spot.datasets import GridSettings, SnippetDataset, feature_statistics
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import SpotError, streamed_results, write_json
+from spot.inference import detect_all
 from spot.model import build_model
 from spot.nms import soft_nms
 from spot.packing import pack
 from spot.proposals import Decoding, class_evidence, detect, detections_of, mask_runs, to_results
-from spot.recordings import Times
-from spot_inference import detect_all
+from spot.recordings import Recording, Times
+from spot_inference import detector_of
 from spot_train import make_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -442,11 +444,11 @@ class Answering(torch.nn.Module):
 
 def to_file(model, config, source, videos):
     """Detect in random videos and write the file, as `spot_inference.py` does; returns the number of detections."""
-    names = [f"video {number}" for number in range(videos)]
+    detector = detector_of(model, config, model.settings["class_names"])
+    recordings = [Recording(f"video {number}", Times(100.0, 100.0, 25.0)) for number in range(videos)]
     count = 0
     with quiet(), tempfile.TemporaryDirectory() as folder, streamed_results(f"{folder}/detections.json", {}) as add:
-        for name, entries in detect_all(model, config, model.settings["class_names"], source, names,
-                                        [Times(100.0, 100.0, 25.0)] * videos):
+        for name, entries in detect_all(detector, source, recordings):
             add(name, entries)
             count += len(entries)
     return count

@@ -16,7 +16,8 @@ import pandas as pd
 
 from spot import command_line
 from spot.annotations import is_annotated
-from spot.config import load_config, reading_options
+from spot.config import load_config
+from spot.config_values import reading_options
 from spot.datasets import videos_of_subset
 from spot.effort import ADDING, TOLERANCE_SEC, corrections
 from spot.evaluation import read_ground_truth

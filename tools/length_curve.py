@@ -27,7 +27,8 @@ from tqdm import tqdm
 import eval as evaluation_script
 from spot import command_line
 from spot.annotations import labeled_split
-from spot.config import data_values, load_config
+from spot.config import load_config
+from spot.config_values import data_values
 from spot.datasets import open_data, videos_of_subset
 from spot.files import atomic_path, read_json, write_text
 from spot.schedule import EPOCHS

@@ -32,7 +32,8 @@ import eval as evaluation_script
 from spot import command_line
 from spot.annotations import labeled_split
 from spot.checkpoint import load_model
-from spot.config import data_values, grid_values, load_config
+from spot.config import load_config
+from spot.config_values import data_values, grid_values
 from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
 from spot.files import atomic_path, read_json, write_text
 from spot.suggest import WEIGHTS, by_uncertainty
