@@ -95,7 +95,9 @@ def test_the_training_chooses_on_its_labeled_videos(run, data, tmp_path):
         right = num_segments - len(free)
         f1[threshold] = 2 * right / (len(actions) + num_segments)
     best = max(f1.values())
-    assert best > 0 and chosen["threshold"] == max(score for score, value in f1.items() if value == best)
+    last = max(score for score, value in f1.items() if value == best)  # of the best list
+    assert best > 0 and chosen["threshold"] <= last
+    assert expected_actions(found, chosen["threshold"]) == expected_actions(found, last)
     assert chosen["quality_there"]["F1"] == pytest.approx(best)
 
 
