@@ -177,7 +177,7 @@ def write_pages(job, flags, findings, notes, unlabeled, facts):
 
 def print_recall(result):
     """Print and return the recall measures."""
-    from spot.diagnosis import average_recall, recall_at_top
+    from spot.recall import average_recall, recall_at_top
 
     measures = recall_metrics(average_recall(result.scene), recall_at_top(result, TOP_TIMES))
     print(f"\n{recall_text(measures)}")

@@ -59,7 +59,8 @@ from spot.class_scores import read_class_scores
 from spot.config import load_config, save_config, with_values
 from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, refuse_own_video_keys
 from spot.config_values import data_values, decoding_values, grid_values, plain, reading_options, scoring_values
-from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
+from spot.data_files import open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings
 from spot.detection_files import actions_table, detections_table, write_detections
 from spot.devices import choose_device, choose_precision
 from spot.feature_times import refuse_other_backbone

@@ -50,14 +50,8 @@ from spot.config import load_config, save_config
 from spot.config_runs import refuse_own_video_keys, with_own
 from spot.config_values import data_values, decoding_values, grid_values, plain, scoring_values
 from spot.data_check import check_data
-from spot.datasets import (
-    GridSettings,
-    SnippetDataset,
-    feature_statistics,
-    open_data,
-    videos_of_subset,
-    with_features,
-)
+from spot.data_files import open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings, SnippetDataset, feature_statistics
 from spot.devices import choose_device, choose_precision
 from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key

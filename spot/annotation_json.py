@@ -1,6 +1,6 @@
 """Our annotation JSON, of ActivityNet's shape, from `Video`s: `annotations.read_annotations` reads the same back."""
 
-from spot.dataset_formats import AMBIGUOUS
+from spot.annotation_entries import AMBIGUOUS
 
 
 def database_of(videos):

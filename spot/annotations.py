@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from spot.annotation_entries import AMBIGUOUS, strictly
 from spot.annotation_tools import unannotated
 from spot.cleaning import Video, clean_segments
-from spot.dataset_formats import AMBIGUOUS, THUMOS14_CLASSES, read_annotations, read_video_info, strictly
+from spot.dataset_formats import read_annotations
 from spot.errors import SpotError
 from spot.files import matching_files, read_json
 from spot.names import NameIndex, check_video_id, match_name, pair_names
 from spot.shipped import shipped
 from spot.text import clean, listing, read_lines, read_table, whole_number
+from spot.thumos14 import THUMOS14_CLASSES
+from spot.video_info import read_video_info
 
 __all__ = ["AMBIGUOUS", "THUMOS14_CLASSES", "Video", "check_video_id", "class_names", "clean_segments", "labeled_split",
            "match_name", "matching_files", "read_annotations", "read_class_file", "read_video_ids", "read_video_info",

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot.diagnosis import bootstrap_mAP, interval
 from spot.errors import SpotError
 from spot.evaluation import Evaluation, threshold_key
+from spot.intervals import bootstrap_mAP, interval
 
 
 @dataclass(frozen=True)

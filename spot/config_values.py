@@ -12,7 +12,7 @@ def plain(section):
 
 
 def data_values(config):
-    """The arguments of `datasets.open_data`."""
+    """The arguments of `data_files.open_data`."""
     dataset = config.dataset
     return {"video_anno_path": dataset.video_anno_path, "video_info_path": dataset.video_info_path,
             "blocked": dataset.blocked, "feature_path": plain(dataset.feature_path),

@@ -39,7 +39,7 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
                class_scores="none", standardize="auto", sensor_channels="auto"):
     """Read annotations and all features of both subsets, measure them, and run the targets there and back.
 
-    data: the arguments of `datasets.open_data`; grid: those of `GridSettings`; decoding: those of `proposals.Decoding`
+    data: the arguments of `data_files.open_data`; grid: of `GridSettings`; decoding: of `proposals.Decoding`
     labeled, split_seed: as `annotations.labeled_split` takes them; activation: sigmoid or softmax
     tiou: `first:last:count`; class_scores: the file of a video classifier, or none
     standardize, sensor_channels: as `model.standardize` and `dataset.sensor_channels` say

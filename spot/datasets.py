@@ -1,21 +1,17 @@
 """One dataset for labeled and unlabeled videos on both grids: sequences of T snippets, and which a step takes."""
 
-import glob
-import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from spot.annotations import class_names, clean_segments, read_annotations, with_unannotated, without_blocked
+from spot.annotations import clean_segments
 from spot.augment import View, move_segments
 from spot.devices import to_device
-from spot.distributed import machine_share
-from spot.features import MISSING_LIST, FeatureSource, unlisted
+from spot.feature_bank import FeatureBank
 from spot.files import SpotError
 from spot.segments import (
     Grid,
@@ -30,90 +26,6 @@ from spot.segments import (
 )
 from spot.standardize import by_recording, divisible
 from spot.targets import pad_segments
-
-MISSING_SHOWN = 5
-# Shares of the free memory that features may take before they stay on disk.
-DEVICE_SHARE, MEMORY_SHARE = 0.5, 0.4
-# So many bytes of features go to a GPU in one copy.
-COPIED_BYTES = 256 << 20
-
-
-def open_data(video_anno_path, video_info_path, blocked, feature_path, feature_pattern, feat_dim, class_file,
-              num_classes, resample_streams=False, options=None, place=None):
-    """The files of a data set: (videos, class names, FeatureSource). The arguments are the YAML's keys.
-
-    place: {key: value} of settings that must not contradict the sidecar of the features, where there is one
-    Videos that the list `blocked` names are left out, with a note of how many; the classes stay those of all videos.
-    Where the annotations come from an annotation tool, features that they do not name are unlabeled videos of training.
-    SpotError names the key whose file is missing, or both numbers where `num_classes` does not fit.
-    """
-    _require("dataset.video_anno_path", video_anno_path)
-    _require("dataset.video_info_path", video_info_path)
-    _require("dataset.blocked", blocked)
-    _require("dataset.class_file", class_file)
-    for path in _flat(feature_path):
-        _require("dataset.feature_path", path)
-    videos = read_annotations(video_anno_path, video_info_path, options=options)
-    names = class_names(videos, class_file)
-    if num_classes is not None and num_classes != len(names):
-        raise SpotError(f"dataset.num_classes is {num_classes}, but {class_file or video_anno_path} has {len(names)} "
-                        "classes; correct it or set it to null")
-    source = FeatureSource(feature_path, feat_dim, feature_pattern, resample=resample_streams)
-    num_known, videos = len(videos), with_unannotated(videos, source.names, video_info_path)
-    if len(videos) > num_known:
-        print(f"note: {len(videos) - num_known:,} recordings, such as {videos[-1].name!r}, have features and are in no "
-              "file of annotations: they are unlabeled videos of training", file=sys.stderr)
-    videos, num_blocked = without_blocked(videos, blocked)
-    if blocked:
-        print(f"note: {num_blocked} videos are left out, because {blocked} lists them", file=sys.stderr)
-    other = source.bind(video.name for video in videos)
-    if other:
-        video, feature = next(iter(other.items()))
-        print(f"note: {len(other):,} videos are spelled differently in the features, such as {video!r}, there "
-              f"{feature!r}", file=sys.stderr)
-    if source.times is not None:
-        source.times.refuse_others(place or {})
-        videos = [source.times.place(video) for video in videos]
-    return videos, names, source
-
-
-def videos_of_subset(videos, key, subset, video_anno_path):
-    """The videos of a subset, compared in lower case; SpotError that names the YAML's `key` where there are none."""
-    found = [video for video in videos if video.subset == subset.lower()]
-    if not found:
-        raise SpotError(f"{key}: no video of {video_anno_path} is in subset {subset!r}; it has "
-                        f"{', '.join(sorted({video.subset for video in videos}))}")
-    return found
-
-
-def _require(key, path):
-    if path is not None and not Path(path).exists() and not glob.glob(str(path)):
-        raise SpotError(f"{key}: {path} does not exist; put the data there or give {key}=PATH "
-                        "(`make demo` shows a whole run on data that it makes itself)")
-
-
-def _flat(paths):
-    return [paths] if isinstance(paths, str) else [path for part in paths for path in _flat(part)]
-
-
-def with_features(videos, source, subset):
-    """The videos that have features, and the names of those that do not, which a warning lists.
-
-    Those that the features' own missing_files.txt lists are only counted.
-    """
-    present = [video for video in videos if video.name in source]
-    missing = [video.name for video in videos if video.name not in source]
-    if missing:
-        surprising = unlisted(missing, source.listed_missing)
-        listed = len(missing) - len(surprising)
-        text = f"; {listed} are listed in {MISSING_LIST}" if listed else ""
-        if surprising:
-            more = f" and {len(surprising) - MISSING_SHOWN} more" if len(surprising) > MISSING_SHOWN else ""
-            nearest = source.nearest(surprising[0])
-            hint = f"; the nearest feature name to {surprising[0]} is {nearest}" if nearest else ""
-            text = f": {', '.join(surprising[:MISSING_SHOWN])}{more}{text}{hint}"
-        print(f"warning: {len(missing)} of {len(videos)} {subset} videos have no features{text}", file=sys.stderr)
-    return present, missing
 
 
 @dataclass(frozen=True)
@@ -215,148 +127,6 @@ def warn_of_durations(videos, lengths, grid):
     if faults:
         print(f"warning: the features of {len(faults):,} of {len(videos):,} videos do not fit their duration: "
               f"{faults[0]}", file=sys.stderr)
-
-
-class FeatureBank:
-    """Features of many videos as one table of snippets, (rows, C): on the device, in memory, or read when asked for.
-
-    read: video number -> (C, T') numpy; cache: auto, device, memory or disk. `auto` takes the first that has room.
-    count: how many videos will be added
-    """
-
-    def __init__(self, read, cache, device, count):
-        self.read, self.device, self.count = read, torch.device(device), count
-        self.lengths, self.size_bytes = [], 0
-        self.room = room_bytes(self.device)
-        self.is_auto = cache == "auto"
-        if self.is_auto:
-            self.cache = next(iter(self.room))
-        else:
-            self.cache = "memory" if cache == "device" and self.device.type == "cpu" else cache
-        self.rows_of_all = None if self.cache == "disk" else Rows(self._place(), count)
-
-    def _place(self):
-        return self.device if self.cache == "device" else torch.device("cpu")
-
-    def add(self, features):
-        """Keep the (C, T') features of the next video."""
-        self.lengths.append(features.shape[1])
-        self.size_bytes += features.nbytes
-        while self.is_auto and self.cache != "disk" and self.size_bytes > self.room[self.cache]:
-            self._give_up_place()
-        if self.cache != "disk":
-            self.rows_of_all.add(torch.from_numpy(features).T)
-
-    def _give_up_place(self):
-        """Go on where there is more room: in memory, else on the disk, where the features are anyway."""
-        if self.cache == "device" and self.size_bytes <= self.room["memory"]:
-            self.cache, self.rows_of_all = "memory", self.rows_of_all.moved(torch.device("cpu"))
-        else:
-            self.cache, self.rows_of_all = "disk", None
-
-    def finish(self):
-        """Join the table, once every video is there."""
-        self.lengths = np.array(self.lengths)
-        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        if self.cache != "disk":
-            self.table, self.rows_of_all = self.rows_of_all.table(), None
-
-    def rows(self, videos, starts, length):
-        """Snippets start .. start + length of each video, zeros past its end.
-
-        videos, starts: (B,) int arrays -> features (B, C, T) and valid (B, T) bool on the device
-        """
-        counts = self.lengths[videos]
-        # One copy for all numbers of a batch.
-        where = to_device(torch.from_numpy(np.stack([self.offsets[videos], starts, counts])), self.device)
-        first, start, count = where[..., None]  # (B, 1) each
-        place = start + torch.arange(length, device=self.device)  # (B, T)
-        valid = place < count
-        if self.cache == "disk":
-            parts = [torch.from_numpy(self.read(video)[:, start : start + length])
-                     for video, start in zip(videos.tolist(), starts.tolist(), strict=True)]
-            batch = torch.stack([F.pad(part, (0, length - part.shape[1])) for part in parts])
-            return to_device(batch, self.device), valid
-        if self.cache == "device":
-            rows = self.table[first + torch.minimum(place, count - 1)]  # (B, T, C)
-        else:
-            place = np.minimum(starts[:, None] + np.arange(length), counts[:, None] - 1)
-            rows = to_device(self.table[torch.from_numpy(self.offsets[videos][:, None] + place)], self.device)
-        return (rows * valid[..., None]).transpose(1, 2), valid
-
-
-class Rows:
-    """A table that grows by the rows of one video after another, on the CPU or on a GPU.
-
-    Those for a GPU wait in memory until there are enough for a copy: neither has ever all of them twice.
-    """
-
-    def __init__(self, device, count):
-        self.device, self.count = device, count
-        self.parts, self.waiting, self.videos = [], 0, 0
-        self.filled, self.on_gpu = 0, None
-
-    def add(self, rows):
-        """rows: (N, C) of the next video, on the CPU."""
-        self.parts.append(rows)
-        self.videos += 1
-        self.waiting += len(rows)
-        if self.device.type == "cuda" and rows.shape[1] * self.waiting * rows.element_size() > COPIED_BYTES:
-            self._send()
-
-    def _joined(self):
-        """The parts that wait as one tensor; each is dropped once it is in there."""
-        joined = torch.empty(self.waiting, self.parts[0].shape[1])
-        first = 0
-        for index in range(len(self.parts)):
-            joined[first : first + len(self.parts[index])] = self.parts[index]
-            first, self.parts[index] = first + len(self.parts[index]), None
-        self.parts, self.waiting = [], 0
-        return joined
-
-    def _send(self):
-        """Copy what waits to the GPU, behind what is there."""
-        wanted, joined = self.filled + self.waiting, self._joined()
-        if self.on_gpu is None or wanted > len(self.on_gpu):
-            # As many as all videos will have if the rest are like these, and a few more.
-            expected = math.ceil(1.02 * wanted * max(self.count / self.videos, 1))
-            grown = torch.empty(expected, joined.shape[1], device=self.device)
-            if self.filled:
-                grown[: self.filled] = self.on_gpu[: self.filled]
-            self.on_gpu = grown
-        self.on_gpu[self.filled : wanted] = joined
-        self.filled = wanted
-
-    def moved(self, device):
-        """The same rows, to go on from on another device."""
-        other = Rows(device, self.count)
-        other.videos = self.videos
-        other.parts = ([] if self.on_gpu is None else [self.on_gpu[: self.filled].to(device)]) + self.parts
-        other.waiting = self.filled + self.waiting
-        return other
-
-    def table(self):
-        """All rows, (rows, C)."""
-        if self.device.type != "cuda":
-            return self._joined()
-        if self.parts:
-            self._send()
-        return self.on_gpu[: self.filled]
-
-
-def room_bytes(device):
-    """How many bytes of features fit, the best place first: {"device": ... on CUDA, "memory": ...}."""
-    room = {"device": DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]} if device.type == "cuda" else {}
-    return {**room, "memory": MEMORY_SHARE * machine_share() * _free_memory()}
-
-
-def _free_memory():
-    """Bytes of memory that are free, also where a container limits them; plenty where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 8 << 30
 
 
 class SnippetDataset:

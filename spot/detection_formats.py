@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from spot.dataset_formats import THUMOS14_CLASSES
 from spot.detections import (
     BLOCK,
     Columns,
@@ -35,6 +34,7 @@ from spot.errors import SpotError
 from spot.files import opened
 from spot.pickled_tables import read_pickled_table
 from spot.text import HEAD_BYTES, clean, codec_of, delimiter_of, listing, no_text
+from spot.thumos14 import THUMOS14_CLASSES
 
 # What tables call the same column; the first one present is taken.
 NAMES = {

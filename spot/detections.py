@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from spot.epic_kitchens import BrokenEntry, check_task, is_epic_entry, plain_entry
 from spot.errors import SpotError
-from spot.files import streamed_json
+from spot.json_stream import streamed_json
 from spot.text import GZIP
 
 BLOCK = 50_000  # detections that become columns at once: enough for numpy, few enough for memory

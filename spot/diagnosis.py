@@ -13,9 +13,8 @@ import numpy as np
 
 from spot.average_precision import average_precision, hits_of
 from spot.detad import deviations
-from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
-from spot.intervals import resampled_ap
-from spot.matching import class_pairs, overlapping_pairs
+from spot.evaluation import threshold_key
+from spot.matching import overlapping_pairs
 from spot.protocols import score_scene
 
 ERROR_TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")
@@ -28,145 +27,6 @@ BINS = {
     "activitynet": {"coverage": (0.2, 0.4, 0.6, 0.8), "length": (30, 60, 120, 180), "instances": (1, 4, 8)},
     "thumos14": {"coverage": (0.02, 0.04, 0.06, 0.08), "length": (3, 6, 12, 18), "instances": (1, 40, 80)},
 }
-
-
-# --- recall -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AverageRecall:
-    """AR@AN: recall (R, 100) and its mean over tIoU, average (100,), at `number` (100,) proposals per video on average.
-
-    area: the area under `average`, over the last number (so 0.99 at the very best, as in the official kit).
-    """
-
-    number: np.ndarray
-    recall: np.ndarray
-    average: np.ndarray
-    area: float
-
-
-def average_recall(scene, thresholds=ACTIVITYNET_TIOU, most=100):
-    """AR@AN of the ActivityNet proposal task, class-agnostic, AN from 1 to `most`, as an `AverageRecall`.
-
-    scene: evaluation.Scene; thresholds: (R,) tIoU
-    As in the official kit, AN is an average over videos: each video gives the same share of its own proposals, rounded
-    down. Videos without a segment, and proposals elsewhere, are left out (the kit lets the latter change the share).
-    """
-    annotated = np.bincount(scene.gt_video, minlength=len(scene.videos)) > 0
-    available = np.bincount(scene.video, minlength=len(scene.videos)) * annotated  # proposals per video
-    num_videos = annotated.sum()
-    number = np.arange(1, most + 1).astype(float)
-    if not available.any():
-        return AverageRecall(number, np.zeros((len(thresholds), most)), np.zeros(most), 0.0)
-    share = most * num_videos / available.sum()
-    used = np.minimum((available * share).astype(int), available)
-    part = number / most * (most * num_videos / used.sum())
-    allowed = np.minimum((used[:, None] * part).astype(int), used[:, None])  # (videos, most)
-
-    rank = rank_in_group(scene.video, scene.scores, scene.segments_sec)
-    detection, segment, tiou = overlapping_pairs(scene.video, scene.segments_sec, scene.gt_video, scene.gt_sec,
-                                                 min(thresholds))
-    recall = np.empty((len(thresholds), most))
-    for row, threshold in enumerate(thresholds):
-        near = tiou >= threshold
-        first_rank = np.full(len(scene.gt_sec), len(scene.scores))
-        np.minimum.at(first_rank, segment[near], rank[detection[near]])
-        recall[row] = (first_rank[:, None] < allowed[scene.gt_video]).mean(axis=0)
-    average = recall.mean(axis=0)
-    area = ((average[1:] + average[:-1]) / 2 * np.diff(number)).sum() / number[-1]
-    return AverageRecall(number, recall, average, float(area))
-
-
-def recall_at_top(result, times=(1, 5)):
-    """Recall at top-kx (OpenTAD, ActionFormer), (len(times), R), mean over classes.
-
-    Of a class with G segments in a video, the best k G detections there may find them, each as many as it likes.
-    """
-    scene = result.scene
-    group = scene.video * len(scene.classes) + scene.label
-    gt_group = scene.gt_video * len(scene.classes) + scene.gt_class
-    rank = rank_in_group(group, scene.scores)
-    detection, segment, tiou = class_pairs(scene, result.tiou_thresholds.min())
-    segments_in_group = np.bincount(gt_group)[gt_group[segment]]
-    recall = np.empty((len(times), len(result.tiou_thresholds)))
-    for row, k in enumerate(times):
-        for column, threshold in enumerate(result.tiou_thresholds):
-            finds = (tiou >= threshold) & (rank[detection] < k * segments_in_group)
-            found = np.zeros(len(scene.gt_sec), bool)
-            found[segment[finds]] = True
-            recall[row, column] = (np.bincount(scene.gt_class, weights=found) / scene.positives).mean()
-    return recall
-
-
-def rank_in_group(group, scores, segments_sec=None):
-    """(P,) place of each detection in its group by descending score, from 0; ties in the order of their index.
-
-    group: (P,) ints; scores: (P,); segments_sec: (P, 2), for ties across classes, which go by start and end before that
-    """
-    times_sec = () if segments_sec is None else (segments_sec[:, 1], segments_sec[:, 0])
-    order = np.lexsort((*times_sec, -scores, group))
-    in_order = group[order]
-    rank = np.empty(len(group), int)
-    rank[order] = np.arange(len(group)) - np.searchsorted(in_order, in_order)
-    return rank
-
-
-def video_scores(result):
-    """(V,) how well each video is done by itself: its own AP, mean over its classes and tIoU; NaN without a segment."""
-    scene, num_classes = result.scene, len(result.classes)
-    group = scene.video * num_classes + scene.label
-    gt_group = scene.gt_video * num_classes + scene.gt_class
-    present, gt_index = np.unique(gt_group, return_inverse=True)
-    index = np.searchsorted(present, group)
-    index[index == len(present)] = 0
-    inside = np.flatnonzero(present[index] == group)
-    order = inside[np.lexsort((-scene.scores[inside], index[inside]))]
-    ap = average_precision(result.matches[:, order] >= 0, result.counted[:, order], index[order], np.bincount(gt_index),
-                           interpolated=result.protocol != "thumos14").mean(axis=1)
-    video = present // num_classes
-    count = np.bincount(video, minlength=result.num_videos)
-    total = np.bincount(video, weights=ap, minlength=result.num_videos)
-    return np.divide(total, count, out=np.full(result.num_videos, np.nan), where=count > 0)
-
-
-# --- how far chance goes ----------------------------------------------------------------------------------------------
-
-
-def bootstrap(result, resamples=1000, seed=0):
-    """Average mAP (resamples,) on as many videos drawn with replacement: how much it depends on which videos there are.
-
-    Two results on the same ground truth with the same seed see the same resamples, so their difference is paired.
-    """
-    return bootstrap_mAP(result, resamples, seed).mean(axis=1)
-
-
-def bootstrap_mAP(result, resamples=1000, seed=0):
-    """The same at each tIoU: mAP (resamples, R); a class that a resample misses is left out of its mean."""
-    return np.array([np.nanmean(ap, axis=1) for ap in _bootstrapped(result, resamples, seed)])
-
-
-def bootstrap_ap(result, resamples=1000, seed=0):
-    """The same for each class: AP (resamples, R, K); NaN for a class that a resample misses."""
-    return np.stack(list(_bootstrapped(result, resamples, seed)))
-
-
-def _bootstrapped(result, resamples, seed):
-    generator, num_videos = np.random.default_rng(seed), result.num_videos
-    return resampled_ap(result, resamples, lambda: generator.integers(0, num_videos, num_videos), "bootstrap")
-
-
-def interval(samples, estimate, level=0.95):
-    """Bounds (low, high) of the middle `level` of bootstrap samples, moved so that their mean is the estimate.
-
-    For the difference of two detectors, where what few videos add to both falls away: in simulations it misses the true
-    one in 5.5 to 7 %. For one detector take `intervals.mAP_intervals`. The move matters: interpolated AP takes the best
-    of many precisions, so the AP of a resample is higher on average than that of the videos themselves. Few videos can
-    move it out of what mAP and its differences can be: the bounds stay within -1..1, within 0..1 for samples that do.
-    """
-    low, high = estimate + np.quantile(samples - np.mean(samples), [(1 - level) / 2, (1 + level) / 2])
-    floor = 0 if np.min(samples) >= 0 and estimate >= 0 else -1
-    return float(max(low, floor)), float(min(high, 1))
 
 
 # --- which errors cost most -------------------------------------------------------------------------------------------

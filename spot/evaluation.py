@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spot.annotations import Video, read_annotations
+from spot.average_precision import average_precision
 from spot.detection_formats import read_predictions, with_names
 from spot.detections import Predictions
 from spot.epic_kitchens import is_epic_file, read_epic
@@ -216,3 +217,21 @@ def as_typed(thresholds):
 def threshold_key(threshold):
     """The name of a tIoU threshold in `metrics.json`: two decimals, more only where it has them."""
     return f"{threshold:.2f}" if math.isclose(threshold, round(threshold, 2)) else f"{threshold:.6g}"
+
+
+def video_scores(result):
+    """(V,) how well each video is done by itself: its own AP, mean over its classes and tIoU; NaN without a segment."""
+    scene, num_classes = result.scene, len(result.classes)
+    group = scene.video * num_classes + scene.label
+    gt_group = scene.gt_video * num_classes + scene.gt_class
+    present, gt_index = np.unique(gt_group, return_inverse=True)
+    index = np.searchsorted(present, group)
+    index[index == len(present)] = 0
+    inside = np.flatnonzero(present[index] == group)
+    order = inside[np.lexsort((-scene.scores[inside], index[inside]))]
+    ap = average_precision(result.matches[:, order] >= 0, result.counted[:, order], index[order], np.bincount(gt_index),
+                           interpolated=result.protocol != "thumos14").mean(axis=1)
+    video = present // num_classes
+    count = np.bincount(video, minlength=result.num_videos)
+    total = np.bincount(video, weights=ap, minlength=result.num_videos)
+    return np.divide(total, count, out=np.full(result.num_videos, np.nan), where=count > 0)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from spot.annotations import matching_files
 from spot.errors import SpotError
-from spot.feature_files import FEATURE_KEYS, READERS, is_feature_file, is_text_table, opened, refusing_broken, videos_in
+from spot.feature_content import FEATURE_KEYS, videos_in
+from spot.feature_csv import is_text_table
+from spot.feature_files import READERS, is_feature_file, opened, refusing_broken
 from spot.sidecar import SIDECAR
 from spot.text import clean
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from spot.annotations import read_video_ids, strictly
 from spot.errors import SpotError
-from spot.feature_files import array_in, load_array, member_at, open_content, refusing_broken
+from spot.feature_content import array_in, member_at
+from spot.feature_files import load_array, open_content, refusing_broken
 from spot.feature_index import index_stream, paths_of
 from spot.feature_times import times_of_features
 from spot.names import NameIndex, nearest_name, pair_names

@@ -5,22 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot.diagnosis import (
-    BINS,
-    TOP_SPLITS,
-    AverageRecall,
-    Diagnosis,
-    average_recall,
-    diagnose,
-    found_segments,
-    recall_at_top,
-    segment_properties,
-    split_of,
-    video_scores,
-)
-from spot.evaluation import Evaluation, threshold_key
+from spot.diagnosis import BINS, TOP_SPLITS, Diagnosis, diagnose, found_segments, segment_properties, split_of
+from spot.evaluation import Evaluation, threshold_key, video_scores
 from spot.intervals import half_samples, interval_from_halves
 from spot.operating_point import SEGMENTAL_TIOU, ListQuality
+from spot.recall import AverageRecall, average_recall, recall_at_top
 
 TOP_TIMES = (1, 5)
 RECALL_AT = (1, 5, 10, 50, 100)

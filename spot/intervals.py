@@ -107,3 +107,39 @@ def mAP_intervals(result, number=1000, seed=0, level=LEVEL):
     average = interval_from_halves(at_tiou.mean(axis=1), result.average_mAP, result.num_videos, level)
     return average, np.array([interval_from_halves(column, value, result.num_videos, level)
                               for column, value in zip(at_tiou.T, result.mAP, strict=True)])
+
+
+def bootstrap(result, resamples=1000, seed=0):
+    """Average mAP (resamples,) on as many videos drawn with replacement: how much it depends on which videos there are.
+
+    Two results on the same ground truth with the same seed see the same resamples, so their difference is paired.
+    """
+    return bootstrap_mAP(result, resamples, seed).mean(axis=1)
+
+
+def bootstrap_mAP(result, resamples=1000, seed=0):
+    """The same at each tIoU: mAP (resamples, R); a class that a resample misses is left out of its mean."""
+    return np.array([np.nanmean(ap, axis=1) for ap in _bootstrapped(result, resamples, seed)])
+
+
+def bootstrap_ap(result, resamples=1000, seed=0):
+    """The same for each class: AP (resamples, R, K); NaN for a class that a resample misses."""
+    return np.stack(list(_bootstrapped(result, resamples, seed)))
+
+
+def _bootstrapped(result, resamples, seed):
+    generator, num_videos = np.random.default_rng(seed), result.num_videos
+    return resampled_ap(result, resamples, lambda: generator.integers(0, num_videos, num_videos), "bootstrap")
+
+
+def interval(samples, estimate, level=0.95):
+    """Bounds (low, high) of the middle `level` of bootstrap samples, moved so that their mean is the estimate.
+
+    For the difference of two detectors, where what few videos add to both falls away: in simulations it misses the true
+    one in 5.5 to 7 %. For one detector take `mAP_intervals`. The move matters: interpolated AP takes the best
+    of many precisions, so the AP of a resample is higher on average than that of the videos themselves. Few videos can
+    move it out of what mAP and its differences can be: the bounds stay within -1..1, within 0..1 for samples that do.
+    """
+    low, high = estimate + np.quantile(samples - np.mean(samples), [(1 - level) / 2, (1 + level) / 2])
+    floor = 0 if np.min(samples) >= 0 and estimate >= 0 else -1
+    return float(max(low, floor)), float(min(high, 1))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from spot.annotations import read_class_file
-from spot.dataset_formats import read_video_info
 from spot.distributed import is_first
 from spot.errors import SpotError
 from spot.features import FeatureSource
 from spot.limits import listed_rates
 from spot.names import NameIndex, check_video_id, match_name
 from spot.segments import features_end_sec
+from spot.video_info import read_video_info
 
 # Frame rates that differ by less are one: 29.97 and 30.
 RATE_TOLERANCE = 0.02

@@ -12,7 +12,7 @@ import spot_train
 from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.config import load_config
-from spot.datasets import open_data
+from spot.data_files import open_data
 from spot.files import SpotError, read_json
 from spot.synthetic import write_demo
 

@@ -17,7 +17,8 @@ from spot.cleaning import (
     unusable,
 )
 from spot.data_check import check_data
-from spot.datasets import GridSettings, SnippetDataset, open_data
+from spot.data_files import open_data
+from spot.datasets import GridSettings, SnippetDataset
 from spot.files import SpotError
 from spot.run_report import report_data
 

@@ -7,17 +7,10 @@ import pytest
 import torch
 from tiny import CLASSES, LABELED, UNLABELED, C, Source, T, dataset, features_of, video
 
-from spot.datasets import (
-    GridSettings,
-    Rows,
-    SnippetDataset,
-    draw,
-    feature_statistics,
-    open_data,
-    room_bytes,
-    with_features,
-)
+from spot.data_files import open_data, with_features
+from spot.datasets import GridSettings, SnippetDataset, draw, feature_statistics
 from spot.devices import choose_device, choose_precision
+from spot.feature_bank import Rows, room_bytes
 from spot.features import FeatureSource
 from spot.files import SpotError, write_json
 
@@ -291,7 +284,7 @@ def test_precision_is_chosen_by_what_the_processor_multiplies_fast(monkeypatch):
                                              ({"device": 200, "memory": 300}, "disk")])
 def test_features_wait_where_there_is_room(monkeypatch, room, cache):
     """Two videos of 8 snippets x 6 channels are 384 bytes; without room for them they stay on the disk."""
-    monkeypatch.setattr("spot.datasets.room_bytes", lambda _: room)
+    monkeypatch.setattr("spot.feature_bank.room_bytes", lambda _: room)
     videos = [video("a", (1, 4, "run")), video("b")]
     data = SnippetDataset(videos, Source(features_of(videos)), GridSettings("resize", T), CLASSES, C, "auto")
     assert data.bank.cache == cache
@@ -301,7 +294,7 @@ def test_features_wait_where_there_is_room(monkeypatch, room, cache):
 def test_a_table_on_a_gpu_grows_in_copies(monkeypatch):
     """Videos of 3, 1, 7, 2 rows in copies of two: room for 1.02 * 4 rows / 2 videos * 4 = 9, too little for 11, so it
     grows to 1.02 * 13 / 4 * 4 = 14. What is there by then stays, and the rows that nobody filled are not shown."""
-    monkeypatch.setattr("spot.datasets.COPIED_BYTES", 1)
+    monkeypatch.setattr("spot.feature_bank.COPIED_BYTES", 1)
     rows = Rows(torch.device("cpu"), 4)
     x = torch.arange(13.0)[:, None]
     sizes = []

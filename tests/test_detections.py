@@ -8,9 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from spot import detections, files
+from spot import detections, json_stream
 from spot.detection_formats import read_predictions
-from spot.files import SpotError, read_json, streamed_json
+from spot.files import SpotError, read_json
+from spot.json_stream import streamed_json
 
 
 def entry(start, label="run", score=0.5):
@@ -20,7 +21,7 @@ def entry(start, label="run", score=0.5):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Pieces of 64 bytes and blocks of three detections: whatever can be cut is cut."""
-    monkeypatch.setattr(files, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(json_stream, "CHUNK_BYTES", 64)
     monkeypatch.setattr(detections, "BLOCK", 3)
 
 
@@ -250,7 +251,7 @@ def test_a_long_value_is_shown_by_its_beginning():
 
 def test_memory_holds_little_more_than_the_columns(path, monkeypatch):
     """15,000 detections, 1.5 MB: their columns take 0.5 MB, their objects at once would take 10 MB."""
-    monkeypatch.setattr(files, "CHUNK_BYTES", 1 << 16)
+    monkeypatch.setattr(json_stream, "CHUNK_BYTES", 1 << 16)
     monkeypatch.setattr(detections, "BLOCK", 500)
     for videos in (1, 300):  # one long list, and many short ones
         entries = [entry(number + 0.123456789, f"class {number % 7}") for number in range(15_000 // videos)]

@@ -10,22 +10,10 @@ from hypothesis import strategies as st
 
 from spot.annotations import Video
 from spot.average_precision import average_precision
-from spot.diagnosis import (
-    BINS,
-    ERROR_TYPES,
-    average_recall,
-    bootstrap,
-    characteristics,
-    choose_bins,
-    diagnose,
-    error_types,
-    interval,
-    recall_at_top,
-    removal_gains,
-    video_scores,
-)
-from spot.evaluation import ACTIVITYNET_TIOU, evaluate_detections
-from spot.intervals import mAP_intervals
+from spot.diagnosis import BINS, ERROR_TYPES, characteristics, choose_bins, diagnose, error_types, removal_gains
+from spot.evaluation import ACTIVITYNET_TIOU, evaluate_detections, video_scores
+from spot.intervals import bootstrap, interval, mAP_intervals
+from spot.recall import average_recall, recall_at_top
 
 
 def video(name, *segments, duration=100.0):

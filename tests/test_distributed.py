@@ -17,8 +17,9 @@ from tiny import LABELED, dataset, features_of, model, same, trainer, weights_of
 import spot_inference
 import spot_train
 from spot import checkpoint, distributed, inference
-from spot.datasets import draw, room_bytes
+from spot.datasets import draw
 from spot.devices import choose_device
+from spot.feature_bank import room_bytes
 from spot.files import SpotError, read_json
 
 __all__ = ["data", "many", "run_folder"]  # fixtures
@@ -290,7 +291,7 @@ def test_processes_that_see_the_same_gpu_are_refused(third_of_eight, monkeypatch
 
 def test_the_processes_of_a_machine_share_its_memory(third_of_eight, monkeypatch):
     """Features of 40 % of it stay in memory, of 5 % where eight do the same."""
-    from spot import datasets
+    from spot import feature_bank
 
-    monkeypatch.setattr(datasets, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(feature_bank, "_free_memory", lambda: 1000)
     assert room_bytes(torch.device("cpu")) == {"memory": pytest.approx(50)}

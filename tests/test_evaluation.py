@@ -16,11 +16,11 @@ from eval import main as eval_main
 from eval import make_parser, with_duplicate_rule
 from spot.annotations import Video, read_annotations
 from spot.average_precision import best_from_here
-from spot.diagnosis import average_recall, recall_at_top
 from spot.evaluation import evaluate_detections, read_predictions, threshold_key
 from spot.files import SpotError, read_json, write_json
 from spot.matching import match
 from spot.protocols import score_scene
+from spot.recall import average_recall, recall_at_top
 from spot.scenes import build_scene
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,8 @@ from spot.checkpoint import RunFolder, load_model
 from spot.config import load_config
 from spot.config_values import data_values
 from spot.data_check import check_data
-from spot.datasets import GridSettings, open_data
+from spot.data_files import open_data
+from spot.datasets import GridSettings
 from spot.feature_times import refuse_other_backbone, sidecar_beside, times_of_features
 from spot.features import FeatureSource, channels_in
 from spot.files import SpotError, read_json

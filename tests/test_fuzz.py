@@ -17,7 +17,7 @@ from test_scripts import ends
 from tiny import C, K, T, model, trainer, video
 
 import eval as evaluation_script
-from spot import checkpoint, detect, files
+from spot import checkpoint, detect, json_stream
 from spot.annotations import read_annotations
 from spot.checkpoint import describe_model, load_model, load_pretrained
 from spot.class_scores import read_class_scores
@@ -26,7 +26,8 @@ from spot.detection_formats import read_predictions
 from spot.evaluation import evaluate_detections
 from spot.feature_files import read_feature
 from spot.features import FeatureSource
-from spot.files import SpotError, read_json, streamed_json
+from spot.files import SpotError, read_json
+from spot.json_stream import streamed_json
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -280,7 +281,7 @@ def test_json_in_pieces_of_any_size(folder, data, size):
             stream.refuse_more()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "CHUNK_BYTES", size)
+        patch.setattr(json_stream, "CHUNK_BYTES", size)
         is_accepted = accepted(piecewise)
     assert is_accepted == accepted(read_json, path)
     if is_accepted:

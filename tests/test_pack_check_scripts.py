@@ -17,7 +17,8 @@ import spot_train
 from spot.checkpoint import load_model
 from spot.config import load_config
 from spot.config_values import data_values, grid_values
-from spot.datasets import GridSettings, SnippetDataset, open_data, with_features
+from spot.data_files import open_data, with_features
+from spot.datasets import GridSettings, SnippetDataset
 from spot.files import SpotError, read_json
 from spot.model_view import middle_windows
 from spot.proposals import detect

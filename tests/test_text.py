@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spot.errors import SpotError
-from spot.files import read_json, streamed_json
+from spot.files import read_json
+from spot.json_stream import streamed_json
 from spot.text import (
     alike,
     clean,

@@ -31,7 +31,7 @@ import eval as evaluation_script
 from spot import command_line
 from spot.config import load_config
 from spot.config_values import data_values
-from spot.datasets import open_data
+from spot.data_files import open_data
 from spot.files import SpotError, atomic_path, read_json
 from spot_inference import main as infer
 from spot_train import main as train

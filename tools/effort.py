@@ -18,7 +18,7 @@ from spot import command_line
 from spot.annotations import is_annotated
 from spot.config import load_config
 from spot.config_values import reading_options
-from spot.datasets import videos_of_subset
+from spot.data_files import videos_of_subset
 from spot.effort import ADDING, TOLERANCE_SEC, corrections
 from spot.evaluation import read_ground_truth
 from spot.files import SpotError, atomic_path, expand_home, read_json

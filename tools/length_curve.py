@@ -29,7 +29,7 @@ from spot import command_line
 from spot.annotations import labeled_split
 from spot.config import load_config
 from spot.config_values import data_values
-from spot.datasets import open_data, videos_of_subset
+from spot.data_files import open_data, videos_of_subset
 from spot.files import atomic_path, read_json, write_text
 from spot.schedule import EPOCHS
 from spot_inference import main as infer

@@ -34,7 +34,8 @@ from spot.annotations import labeled_split
 from spot.checkpoint import load_model
 from spot.config import load_config
 from spot.config_values import data_values, grid_values
-from spot.datasets import GridSettings, open_data, videos_of_subset, with_features
+from spot.data_files import open_data, videos_of_subset, with_features
+from spot.datasets import GridSettings
 from spot.files import atomic_path, read_json, write_text
 from spot.suggest import WEIGHTS, by_uncertainty
 from spot.suggest_views import STRENGTH, suggest_among, views_of
