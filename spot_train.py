@@ -52,20 +52,21 @@ from spot.config_values import data_values, decoding_values, grid_values, plain,
 from spot.data_check import check_data
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings, SnippetDataset, feature_statistics
+from spot.detectors import build_model
 from spot.devices import choose_device, choose_precision
-from spot.engine import Augmentation, PretextTasks, SemiSupervision, Trainer
+from spot.engine import Augmentation, PretextTasks, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
 from spot.files import SpotError, write_json
 from spot.inference import detect_all
 from spot.meaning import Meaning, digest
-from spot.model import build_model
 from spot.operating_point import choose_thresholds, measure, middle_tiou
 from spot.packing import pack
 from spot.proposals import detect, to_results
 from spot.recordings import annotated_recording, centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
+from spot.semi import SemiSupervision
 from spot.sidecar import write_sidecar
 from spot.standardize import choose_standardization
 from spot.waveforms import choose_waveforms

@@ -12,16 +12,18 @@ from torch import nn
 
 from spot import __version__
 from spot.command_line import OUT_OF_MEMORY
+from spot.detectors import build_model
 from spot.distributed import from_first, is_first
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
-from spot.limits import ARCHITECTURE, DECODING, GRID, OF_TRAINING, fault, shown, sizes_fault
+from spot.limits import ARCHITECTURE, DECODING, GRID, NOT_NEEDED, OF_TRAINING, fault, shown, sizes_fault
 from spot.meaning import differences, named, other_statistics
-from spot.model import AttentionEncoder, FixedMaskHead, Spot, build_model
+from spot.model import AttentionEncoder, FixedMaskHead, Spot
 from spot.provenance import git_commit
 from spot.sidecar import SIDECAR
 
 FORMAT = "spot-1"
-PRETRAINED_SHARES = ("model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
+PRETRAINED_SHARES = ("model.detector", "model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
+CLASS_PARTS = ("class_head.", "classifier.")  # of the detectors: fresh, whatever a pre-trained run has learned
 PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
 
 
@@ -87,7 +89,7 @@ class RunFolder:
 def describe_model(model, architecture):
     """A model as the content of a checkpoint: weights, how to build it, and its settings (classes, grid, decoding).
 
-    architecture: the keyword arguments of `model.build_model`
+    architecture: the keyword arguments of `detectors.build_model`
     """
     return {"format": FORMAT, "state_dict": model.state_dict(), "architecture": architecture,
             "settings": model.settings}
@@ -178,7 +180,7 @@ def _refuse_unreal(state):
 
 def _refuse_unsound(architecture, settings):
     """ValueError where what a checkpoint of ours says of its model is out of range, or does not go together."""
-    needed = set(ARCHITECTURE) - {"dropout", "chunks", "standardize", "sensor_axes", "sensor_order"}
+    needed = set(ARCHITECTURE) - set(NOT_NEEDED)
     lacking = sorted(needed - set(architecture))
     if lacking:
         raise ValueError(f"its architecture lacks {lacking[0]}")
@@ -318,8 +320,8 @@ def load_pretrained(model, path, meaning=None):
         if meaning is not None:
             _compare_pretrained(other, meaning, path)
         fitting = {key: value for key, value in other.get("state_dict", {}).items()
-                   if not key.startswith("class_head.") and key in own and own[key].shape == value.shape}
-        missing = [key for key in own if key not in fitting and not key.startswith("class_head.")]
+                   if not key.startswith(CLASS_PARTS) and key in own and own[key].shape == value.shape}
+        missing = [key for key in own if key not in fitting and not key.startswith(CLASS_PARTS)]
         if missing:
             raise SpotError(f"training.pretrained={path}: {len(missing)} weights do not fit this model, such as "
                             f"{missing[0]}; the model section must be that of the pre-trained run")

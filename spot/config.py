@@ -17,7 +17,7 @@ from spot.config_values import plain
 from spot.feature_times import times_of_features
 from spot.files import SpotError, expand_home, write_text
 from spot.limits import CHOICES, RANGES, sizes_fault
-from spot.registry import LOSSES
+from spot.registry import LOSSES, METHODS
 from spot.shipped import shipped
 from spot.tool_recordings import CLASSES_FROM
 
@@ -84,6 +84,7 @@ class Dataset:
 class Model:
     """Encoder, heads and their sizes."""
 
+    detector: str = choice(*CHOICES["detector"])  # bmn: proposes segments, then classifies them; docs/extend.md
     encoder: str = choice(*CHOICES["encoder"])
     mask_head: str = choice(*CHOICES["mask_head"])
     class_activation: str = choice(*CHOICES["class_activation"])
@@ -92,6 +93,11 @@ class Model:
     embedding_head: int = limited("embedding_head", 4)  # H
     embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
     dropout: float = limited("dropout", 0.1)
+    # Of detector bmn; the paper has 128, 32 and 1, for many times the time and memory of a step.
+    map_channels: int = limited("map_channels", 32)  # of the map of proposals
+    map_samples: int = limited("map_samples", 16)  # points that each proposal reads
+    map_stride: int = limited("map_stride", 2)  # a cell of the map stands for so many starts and durations
+    map_durations: int | None = limited("map_durations", None)  # longest proposal in snippets; null: T
     # Zero mean and unit deviation per channel: over all training videos, or over each recording; auto: by the labels.
     # true and false of older runs are training and none.
     standardize: str = choice("auto", "training", "recording", "none")
@@ -148,10 +154,12 @@ class Pretext:
 class Semi:
     """Where pseudo labels come from and how far they are trusted."""
 
-    method: str = choice("ema", "self", "none")
+    method: str = choice(*METHODS, "none")
     targets: str = choice("soft", "hard")  # class probabilities, or the most probable class alone
     class_threshold: float = number(0.3, 0, 1)
     mask_threshold: float = number(0.5, 0, 1)
+    confidence: float = number(0.6, 0, 1)  # fixmatch: least class probability of a pseudo label
+    consistency: float = number(10.0, 0)  # mean_teacher, sstap: weight of the difference between student and teacher
     ema_decay: float = number(0.99, 0, 1)
     weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now

@@ -1,7 +1,10 @@
-"""One epoch of each stage: the pretext stage, and training on labels and pseudo labels. The losses meet here."""
+"""One epoch of each stage: the pretext stage, and training on labels and on unlabeled videos. The losses meet here.
+
+What is the detector's is in its objective (`detectors`), what is the semi-supervised method's in a file of its name
+(`semi`); loop, data, views, teacher and log are the same for all.
+"""
 
 import contextlib
-import copy
 import math
 import time
 from dataclasses import dataclass
@@ -9,21 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from spot import augment, distributed, pretext, registry
+from spot import augment, distributed, pretext
 from spot.datasets import draw
+from spot.detectors import objective_of
 from spot.devices import to_device
 from spot.files import SpotError
 from spot.graphs import CudaRecorder, LossCheck, StepGraphs, note_fallback
-from spot.losses import class_loss, mask_loss, pooled_class_logits
-from spot.pseudo_labels import agreement, classify_recordings, make_pseudo_labels, table_rows
 from spot.run_report import no_report
 from spot.schedule import EPOCHS, learning_rate_share, plan_training
+from spot.semi import make_method
 from spot.targets import make_targets
 
-# Background rows must be quiet, but there are more of them than foreground rows.
-BACKGROUND_ROW_WEIGHT = 0.3
 GRADIENT_NORM = 1.0
-SUPERVISED = ("class", "instance", "mask")
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,6 @@ class Augmentation:
     offset: float
     channel_dropout: float
     snippet_masking: float
-
-
-@dataclass(frozen=True)
-class SemiSupervision:
-    """Where pseudo labels come from and how far they are trusted; the YAML's `semi` section says what each means."""
-
-    method: str
-    targets: str
-    class_threshold: float
-    mask_threshold: float
-    ema_decay: float
-    weight: float
-    rounds: int
-    burn_in: float | str
-    ramp: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,7 @@ def refuse_non_finite(broken, names, when):
 class Trainer:
     """The state of a training run and its epochs.
 
-    model: model.Spot on its device; labeled, unlabeled: datasets.SnippetDataset (unlabeled may be None)
+    model: a model.TemporalDetector on its device; labeled, unlabeled: datasets.SnippetDataset (unlabeled may be None)
     weights: {loss name: weight}; the step, not the wall clock, decides what is drawn, so that a run can be repeated
     batch_size: of each process; together they take the step that one process would with the batches of all
     graph: record the step as a CUDA graph where one process trains on a GPU
@@ -140,9 +125,8 @@ class Trainer:
         # Where a video of any length has T snippets, speed means nothing; elsewhere an action has its own.
         self.change_speed = change_speed
         self.teacher = make_teacher(model, semi.ema_decay)
-        # The teacher as it was when the round began, and its class logits of all unlabeled snippets, see `_teach`.
-        self.round_teacher = copy.deepcopy(self.teacher.module)
-        self.round_logits = None
+        self.objective = objective_of(model, weights)
+        self.method = make_method(semi.method, self)
         self.in_step = distributed.in_step(model)
         self.after_step, self.check = no_report, LossCheck()
         # Several processes exchange gradients within a step, and a CPU launches nothing.
@@ -160,21 +144,21 @@ class Trainer:
     def state(self):
         """Everything that a resumed run needs, as plain values and tensors; see `load_state`."""
         return {"model": self.model.state_dict(), "teacher": self.teacher.state_dict(),
-                "round_teacher": self.round_teacher.state_dict(), "optimizer": self.optimizer.state_dict()}
+                **(self.method.state() if self.method else {}), "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, content):
         """Go on from `state()`."""
         self.model.load_state_dict(content["model"])
         self.teacher.load_state_dict(content["teacher"])
-        self.round_teacher.load_state_dict(content["round_teacher"])
-        self.round_logits = None
+        if self.method:
+            self.method.load_state(content)
         self.optimizer.load_state_dict(content["optimizer"])
 
     def pretext_epoch(self, epoch):
         """One epoch of the pretext stage, on all training videos; the class head is frozen. Returns a log record."""
-        self.model.class_head.requires_grad_(False)
+        self.model.class_part.requires_grad_(False)
         record = self._epoch("pretext", epoch, self.pretrain_epochs, self._pretext_inputs, self._pretext_losses)
-        self.model.class_head.requires_grad_(True)
+        self.model.class_part.requires_grad_(True)
         return record
 
     def train_epoch(self, epoch):
@@ -262,14 +246,15 @@ class Trainer:
         gradients = [parameter.grad for parameter in self.model.parameters()]
         return {name: value.detach() for name, value in losses.items()}, seen, gradients
 
-    def _autocast(self):
+    def autocast(self):
+        """The precision in which the network runs, as a context."""
         if self.amp == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
     def _forward(self, model, features, valid):
         """The model's outputs in float32, whatever precision it ran in; features are standardized already."""
-        with self._autocast():
+        with self.autocast():
             outputs = model.from_standardized(features, valid)
         return {key: value.float() for key, value in outputs.items()}
 
@@ -286,7 +271,7 @@ class Trainer:
         return batch
 
     def _draw_strong(self, batch, generator):
-        """What the student's view of a batch is made by, as tensors for `_strong`."""
+        """What the student's view of a batch is made by, as tensors for `strong`."""
         strength, shape = self.augmentation, batch["features"].shape
         zoom = strength.zoom if self.change_speed else 0.0
         view = augment.random_montage(batch["counts"], shape[-1], zoom, strength.montage, generator, self.change_speed)
@@ -294,22 +279,25 @@ class Trainer:
                 "drawn": augment.draw_perturbation(shape, self.device, strength.noise, strength.offset,
                                                    strength.channel_dropout, strength.snippet_masking, generator)}
 
-    def _strong(self, batch):
+    def embedding(self, features, valid):
+        """The student's embedding alone, (B, D, T) in float32; features are standardized already."""
+        with self.autocast():
+            return self.model.encoder(features, valid).float()
+
+    def taught(self, teacher, features, valid):
+        """What a teacher, which may be the student, says of a batch without dropout or gradient; see the objective."""
+        teacher.eval()
+        with torch.no_grad():
+            found = self.objective.taught(teacher, self._forward(teacher, features, valid), valid)
+        self.model.train()
+        return found
+
+    def strong(self, batch):
         """The student's view of a batch: (view, features, valid)."""
         view = augment.montage_of(batch["view"])
         moved = view.show(batch["features"])
         seen = view.show(batch["valid"].to(moved.dtype)) > 0.5
         return view, augment.perturbed(moved, batch["drawn"]) * seen[:, None], seen
-
-    def _supervised(self, outputs, class_targets, mask_targets, class_weights, row_weights, valid):
-        """Class, instance and mask losses of one kind of targets."""
-        activation = self.model.class_activation
-        inside = (class_targets[:, -1] < 0.5).to(valid.dtype)
-        rows = row_weights * (inside + BACKGROUND_ROW_WEIGHT * (1 - inside))
-        pooled = pooled_class_logits(outputs["class_logits"], mask_targets * valid[:, None])
-        return {"class": class_loss(outputs["class_logits"], class_targets, class_weights, activation),
-                "instance": class_loss(pooled, class_targets, class_weights * inside, activation),
-                "mask": mask_loss(outputs["mask_logits"], mask_targets, rows, valid)}
 
     def _train_inputs(self, step, total_steps, generator):
         """All that is drawn for a step, as tensors on the device, and the names of the videos."""
@@ -319,11 +307,9 @@ class Trainer:
         if weight == 0:
             return inputs, labeled["names"]
         unlabeled = self._draw(self.unlabeled, self.unlabeled_size, step, generator, stream=1)
-        self._begin_round(step, total_steps)
         inputs["unlabeled"] = self._for_step(unlabeled, generator)
-        if self.semi.method == "ema" and self.semi.rounds:
-            inputs["unlabeled"]["class_logits"] = self._round_classes(unlabeled)
-        weights = torch.tensor([weight * self.weights[name] for name in SUPERVISED])
+        inputs["unlabeled"] |= self.method.draw(unlabeled, step, total_steps, generator)
+        weights = torch.tensor([weight * one for one in self.method.loss_weights().values()])
         inputs["unlabeled_weights"] = to_device(weights, self.device)
         return inputs, labeled["names"] + unlabeled["names"]
 
@@ -336,31 +322,29 @@ class Trainer:
 
         inputs: of `_train_inputs`
         """
-        labeled, unlabeled = inputs["labeled"], inputs.get("unlabeled")
-        view, features, valid = self._strong(labeled)
-        segments, labels = view.show_segments(labeled["segments"], labeled["labels"], features.shape[-1])
-        class_targets, mask_targets = make_targets(segments, labels, self.model.num_classes, features.shape[-1])
-        size, pseudo = len(features), None
+        labeled, unlabeled, objective = inputs["labeled"], inputs.get("unlabeled"), self.objective
+        view, features, valid = self.strong(labeled)
+        parts = [objective.targets(*view.show_segments(labeled["segments"], labeled["labels"], features.shape[-1]),
+                                   valid)]
+        size, lesson = len(features), None
         if unlabeled is not None:
-            pseudo, more, more_valid, statistics = self._pseudo_label(unlabeled)
-            features, valid = torch.cat([features, more]), torch.cat([valid, more_valid])
-        everything = self._forward(self.model, features, valid)
-        valid = valid.to(everything["masks"].dtype)
+            lesson = self.method.lesson(unlabeled)
+            parts += [lesson.targets] if lesson.targets else []
+            features, valid = torch.cat([features, lesson.features]), torch.cat([valid, lesson.valid])
+        outputs = self._forward(self.model, features, valid)
 
-        outputs = {key: value[:size] for key, value in everything.items()}
-        losses = self._supervised(outputs, class_targets, mask_targets, valid[:size], valid[:size], valid[:size])
-        masks = mask_targets if pseudo is None else torch.cat([mask_targets, pseudo.mask_targets])
-        losses |= self._label_free(everything, features, valid, masks)
+        losses = objective.losses({key: value[:size] for key, value in outputs.items()}, parts[0])
+        told = len(features) if lesson is None or lesson.targets else size  # the sequences that have targets
+        losses |= objective.label_free({key: value[:told] for key, value in outputs.items()}, features[:told],
+                                       valid[:told].to(features.dtype), parts)
         losses = {name: self.weights[name] * value for name, value in losses.items() if self.weights[name] > 0}
-        if pseudo is None:
+        if lesson is None:
             return losses, {}
-        outputs = {key: value[size:] for key, value in everything.items()}
-        found = self._supervised(outputs, pseudo.class_targets, pseudo.mask_targets, pseudo.class_weights,
-                                 pseudo.row_weights, valid[size:])
-        for name, weight in zip(SUPERVISED, inputs["unlabeled_weights"], strict=True):
-            if self.weights[name] > 0:
+        found = lesson.losses({key: value[size:] for key, value in outputs.items()})
+        for (name, base), weight in zip(self.method.loss_weights().items(), inputs["unlabeled_weights"], strict=True):
+            if base > 0:
                 losses[f"unlabeled_{name}"] = weight * found[name]
-        return losses, statistics
+        return losses, lesson.statistics or {}
 
     def burn_in_steps(self):
         """Steps on labels alone, with a learning rate schedule of their own: the first teacher has converged."""
@@ -374,64 +358,6 @@ class Trainer:
         if not self.unlabeled_size or self.semi.method == "none" or since < 0:
             return 0.0
         return self.semi.weight * min(1.0, (since + 1) / max(self.semi.ramp * total_steps, 1))
-
-    def _begin_round(self, step, total_steps):
-        """At the first step of a round, the teacher as it is now becomes the teacher of classes, see `_teach`."""
-        first = self.burn_in_steps()
-        if self.semi.method == "ema" and self.semi.rounds:
-            length = math.ceil((total_steps - first) / self.semi.rounds)
-            if (step - first) % length == 0:
-                self.round_teacher.load_state_dict(self.teacher.module.state_dict())
-                self.round_logits = None
-
-    def _teach(self, unlabeled):
-        """The teacher's outputs for a batch of unlabeled sequences, and the class logits (B, K+1, T) for pseudo labels.
-
-        With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
-        learning from themselves; classes would drift, so they come from the teacher as it was when the round began,
-        which has seen whole recordings.
-        """
-        teacher = self.model if self.semi.method == "self" else self.teacher.module
-        teacher.eval()
-        with torch.no_grad():
-            outputs = self._forward(teacher, unlabeled["features"], unlabeled["valid"])
-        return outputs, unlabeled.get("class_logits", outputs["class_logits"])
-
-    def _round_classes(self, unlabeled):
-        """Class logits (B, K+1, T) of a batch by the teacher of the round."""
-        if self.round_logits is None:
-            self.round_logits = classify_recordings(self.unlabeled, self._classify_round, self.model.num_classes,
-                                                    self.unlabeled_size)
-        rows = table_rows(unlabeled["first_row"], self.unlabeled.num_snippets, len(self.round_logits))
-        return self.round_logits[rows].float().transpose(1, 2)
-
-    def _classify_round(self, features, valid):
-        """Class logits (B, K+1, T) of the teacher as it was when the round began. features: (B, C, T) as they are."""
-        self.round_teacher.eval()
-        with self._autocast():
-            return self.round_teacher.classify(self.round_teacher.standardize(features, valid), valid).float()
-
-    def _pseudo_label(self, unlabeled):
-        """Pseudo labels from the weak view (the sequence as it is), the student's strong view, and statistics."""
-        outputs, class_logits = self._teach(unlabeled)
-        self.model.train()
-        view, features, valid = self._strong(unlabeled)
-        pseudo = make_pseudo_labels(outputs, class_logits, unlabeled["valid"], view, self.model.class_activation,
-                                    self.semi.class_threshold, self.semi.mask_threshold,
-                                    self.semi.targets == "soft")
-        statistics = {"kept_share": pseudo.kept_share}
-        if self.unlabeled.is_annotated:
-            truth = view.show_segments(unlabeled["segments"], unlabeled["labels"], features.shape[-1])
-            statistics |= agreement(pseudo, make_targets(*truth, self.model.num_classes, features.shape[-1])[0])
-        return pseudo, features, valid, statistics
-
-    def _label_free(self, outputs, features, valid, masks):
-        """The losses that need no classes (`registry.LOSSES`), on labeled and unlabeled sequences alike.
-
-        masks: (B, T, T) in 0..1, the labels' or the teacher's: hard snippets are at their boundaries
-        """
-        return {name: registry.find(registry.LOSSES, name)(self.model, outputs, features, valid, masks)
-                for name in registry.LOSSES if self.weights[name] > 0}
 
     def _pretext_inputs(self, step, total_steps, generator):
         """All that is drawn for a step of the pretext stage, as tensors on the device, and the names of the videos."""
@@ -461,11 +387,12 @@ class Trainer:
         features, valid = inputs["features"], inputs["valid"]
         seen, losses = valid.to(features.dtype), {}
         if self.tasks.random_foreground > 0:
-            targets, mask_targets = make_targets(inputs["segments"], inputs["labels"], 1, features.shape[-1])
+            targets, _ = make_targets(inputs["segments"], inputs["labels"], 1, features.shape[-1])
             kept = augment.perturbed(pretext.keep_foreground(features, targets[:, 0]), inputs["drawn"])
             outputs = self._forward(self.model, kept, valid)
-            losses["random_foreground"] = self.tasks.random_foreground * pretext.random_foreground_loss(
-                outputs["mask_logits"], mask_targets, seen)
+            found = self.objective.random_foreground(
+                outputs, self.objective.targets(inputs["segments"], inputs["labels"], valid), seen)
+            losses["random_foreground"] = self.tasks.random_foreground * found
         if self.tasks.temporal_order > 0:
             shuffled = pretext.shuffle_chunks(features, inputs["order"])
             outputs = self._forward(self.model, shuffled, valid[:, : shuffled.shape[-1]])

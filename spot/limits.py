@@ -3,13 +3,14 @@
 import difflib
 from numbers import Integral, Real
 
-from spot.registry import ENCODERS, MASK_HEADS
+from spot.registry import DETECTORS, ENCODERS, MASK_HEADS
 
 # Smallest and largest value. Whole numbers where both are; the large ends keep times finite and sizes in memory.
 RANGES = {
     # architecture
     "feat_dim": (1, 1_000_000), "embedding_head": (1, 1000), "embed_dim": (1, 100_000), "num_classes": (1, 1_000_000),
     "dropout": (0.0, 0.99), "chunks": (2, 1000), "sensor_axes": (0, 1_000_000),
+    "map_channels": (1, 4096), "map_samples": (2, 1000), "map_stride": (1, 16), "map_durations": (1, 10_000),
     # grid; a mask has temporal_scale x temporal_scale numbers
     "temporal_scale": (1, 10_000), "stride": (1, 10**9), "window": (1, 10**9), "every": (1, 10**6),
     "offset": (-(10**9), 10**9), "fps": (1e-6, 1e9),
@@ -18,14 +19,18 @@ RANGES = {
     "class_power": (0.0, 100.0), "mask_power": (0.0, 100.0), "video_power": (0.0, 100.0),
 }
 # The first one is the default.
-CHOICES = {"encoder": ENCODERS, "mask_head": MASK_HEADS,
+CHOICES = {"detector": tuple(DETECTORS), "encoder": ENCODERS, "mask_head": MASK_HEADS,
            "class_activation": ("sigmoid", "softmax"), "standardize": ("training", "recording", "none"),
            "sensor_order": ("axis", "time"),
            "grid": ("resize", "window"), "fusion": ("product", "sqrt")}
-OPTIONAL = ("fps", "class_names", "training_fps", "feature_statistics")  # None: each video's own; not known
+# None: each video's own; not known; as long as a sequence
+OPTIONAL = ("fps", "class_names", "training_fps", "feature_statistics", "map_durations")
 MOST_THRESHOLDS = 100
+OF_MAP = ("map_channels", "map_samples", "map_stride", "map_durations")  # of BMN
+# What checkpoints may lack, those of earlier versions above all.
+NOT_NEEDED = ("detector", "dropout", "chunks", "standardize", "sensor_axes", "sensor_order", *OF_MAP)
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
-                "num_classes", "dropout", "chunks", "standardize", "sensor_axes", "sensor_order")
+                "num_classes", *NOT_NEEDED)
 GRID = ("grid", "temporal_scale", "stride", "every", "window", "offset", "fps")
 DECODING = ("mask_thresh", "top_k", "nms_sigma", "min_score", "max_detections", "class_power", "mask_power",
             "video_power", "fusion")
@@ -62,10 +67,13 @@ def shown(value):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def sizes_fault(encoder, feat_dim, embed_dim, embedding_head, temporal_scale, chunks=2, prefix="", sensor_axes=0, **_):
+def sizes_fault(encoder, feat_dim, embed_dim, embedding_head, temporal_scale, chunks=2, prefix="", sensor_axes=0,
+                detector="spot", **_):
     """Why these sizes of an architecture do not go together, or None; prefix: of the keys in the message."""
     if temporal_scale < chunks:
         return f"{prefix}temporal_scale ({temporal_scale}) must be at least pretext.chunks ({chunks})"
+    if detector == "bmn" and embed_dim % embedding_head:
+        return f"{prefix}embed_dim ({embed_dim}) must be a multiple of {prefix}embedding_head ({embedding_head})"
     if encoder == "conv_transformer" and embed_dim % (2 * embedding_head):
         return (f"{prefix}embed_dim ({embed_dim}) must be a multiple of 2 * {prefix}embedding_head "
                 f"({2 * embedding_head})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from spot.files import SpotError
-from spot.limits import ARCHITECTURE, DECODING, GRID, shown
+from spot.limits import ARCHITECTURE, DECODING, GRID, OF_MAP, shown
 
 WINDOW_GRID = ("stride", "window", "offset", "every", "fps")  # say nothing where a video is resized as a whole
 SHOWN = 4
@@ -18,7 +18,7 @@ TOLERANCE = 0.02
 class Meaning:
     """What the weights of a run mean.
 
-    architecture: the keyword arguments of `model.build_model`; settings: `model.settings`: classes in order and grid
+    architecture: the keyword arguments of `detectors.build_model`; settings: `model.settings`: classes in order and grid
     labeled, held_out: names of the labeled videos that are learned from, and of those kept out to watch mAP
     choices: {key of the YAML: value} of what else the saved state depends on, such as the optimizer
     labels: {labeled video: digest of its annotation}
@@ -95,7 +95,8 @@ def named(settings, architecture):
         found["model.temporal_scale"] = found.pop("dataset.temporal_scale")
     if "model.chunks" in found:
         found["pretext.chunks"] = found.pop("model.chunks")
-    for key in ("model.num_classes", "model.dropout"):  # the classes are compared by name; dropout is no meaning
+    idle = [] if architecture.get("detector") == "bmn" else [f"model.{key}" for key in OF_MAP]
+    for key in ("model.num_classes", "model.dropout", *idle):  # the classes are compared by name; dropout is no meaning
         found.pop(key, None)
     return found
 

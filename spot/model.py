@@ -135,6 +135,22 @@ class AttentionEncoder(nn.Module):
         return self.layer_norm(dropout(self.fc(mixed), self.out_dropout, self.training) + x).transpose(1, 2)
 
 
+class ConvEncoder(nn.Module):
+    """The base module of BMN: two temporal convolutions over three snippets each, (B, C, T) -> (B, D, T)."""
+
+    def __init__(self, feat_dim, embed_dim, dropout):
+        super().__init__()
+        self.dropout = dropout
+        self.first = nn.Conv1d(feat_dim, 2 * embed_dim, 3, padding=1)
+        self.second = nn.Conv1d(2 * embed_dim, embed_dim, 3, padding=1)
+
+    def forward(self, features, valid=None):
+        """features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T)."""
+        keep = 1 if valid is None else valid[:, None].to(features.dtype)
+        x = dropout(F.relu(self.first(features)) * keep, self.dropout, self.training)
+        return F.relu(self.second(x)) * keep
+
+
 class FixedMaskHead(nn.Module):
     """The published mask head: output channel i is row i, so T is fixed and row i sees the neighborhood of t.
 
@@ -245,27 +261,22 @@ class OrderHead(nn.Module):
         return self.classifier(self.layer(mean + self.position))
 
 
-class Spot(nn.Module):
-    """Single-stage temporal action detector: every snippet gives its class and its instance's mask.
+class TemporalDetector(nn.Module):
+    """What all detectors have in common: the statistics of the features, what the run knows, and the forward pass.
 
-    encoder: (B, C, T) -> (B, D, T); mask_head: (B, D, T) -> (B, T, T); class_activation: sigmoid or softmax
-    order_head, reconstruct, branches: for training alone, None in a published checkpoint; branches are the two
-    convolutions of the embedding, of masks and of classes, whose columns boundary refinement contrasts
+    A detector brings `from_standardized` (features (B, C, T), valid (B, T) or None -> dict of tensors) and an `encoder`.
     """
 
-    def __init__(self, encoder, class_head, mask_head, feat_dim, class_activation, order_head=None, reconstruct=None,
-                 branches=None):
+    def __init__(self, feat_dim, num_classes, class_activation):
         super().__init__()
-        self.encoder, self.class_head, self.mask_head = encoder, class_head, mask_head
-        self.order_head, self.reconstruct, self.branches = order_head, reconstruct, branches
-        self.num_classes, self.class_activation = class_head.out_channels - 1, class_activation
+        self.num_classes, self.class_activation = num_classes, class_activation
         # With `recording` the features of each recording take their own statistics before those of the training set.
         self.standardization = "training"
         self.waveforms = None  # waveforms.Waveforms of features that are raw samples: they become spectral channels
         self.samples = None  # their channels C
         # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
         self.settings = {}
-        self.architecture = {}  # the arguments of `build_model`, of a checkpoint of ours
+        self.architecture = {}  # the arguments of `detectors.build_model`, of a checkpoint of ours
         self.register_buffer("feature_mean", torch.zeros(feat_dim, 1))
         self.register_buffer("feature_std", torch.ones(feat_dim, 1))
 
@@ -284,32 +295,67 @@ class Spot(nn.Module):
         x = (features - self.feature_mean) / self.feature_std
         return x if valid is None else x * valid[:, None]
 
-    def classify(self, features, valid=None):
-        """Class logits (B, K+1, T) alone, for features that `standardize` has made."""
-        return self.class_head(self.encoder(features, valid))
-
-    def from_standardized(self, features, valid=None):
-        """As `forward`, for features that `standardize` has made."""
-        embedding = self.encoder(features, valid)
-        mask_logits = self.mask_head(embedding, features, valid)
-        return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
-                "mask_logits": mask_logits, "embedding": embedding}
-
     def forward(self, features, valid=None, prepared=False):
         """features (B, C, T); valid (B, T) bool, False where a short sequence was padded, None = all valid.
 
         Raw samples become spectral channels, see `spot.waveforms`. Where recordings are standardized by their own
         statistics, a sequence counts as a recording. Both is left out where the features are `prepared`: cut out of
         recordings for which it was done as a whole.
-        Returns class_logits (B, K+1, T) with background at index K; masks (B, T, T) in 0..1, row i is the foreground
-        over the whole sequence as snippet i sees it; mask_logits (B, T, T), the same before the sigmoid;
-        embedding (B, D, T).
+        Returns what `from_standardized` of the detector says.
         """
         if self.waveforms and not prepared:
             features = self.waveforms.spectral_batch(features)
         if self.standardization == "recording" and not prepared:
             features = by_sequence(features, valid)
         return self.from_standardized(self.standardize(features, valid), valid)
+
+
+class Spot(TemporalDetector):
+    """Single-stage temporal action detector: every snippet gives its class and its instance's mask.
+
+    encoder: (B, C, T) -> (B, D, T); mask_head: (B, D, T) -> (B, T, T); class_activation: sigmoid or softmax
+    order_head, reconstruct, branches: for training alone, None in a published checkpoint; branches are the two
+    convolutions of the embedding, of masks and of classes, whose columns boundary refinement contrasts
+    """
+
+    detector = "spot"
+
+    def __init__(self, encoder, class_head, mask_head, feat_dim, class_activation, order_head=None, reconstruct=None,
+                 branches=None):
+        super().__init__(feat_dim, class_head.out_channels - 1, class_activation)
+        self.encoder, self.class_head, self.mask_head = encoder, class_head, mask_head
+        self.order_head, self.reconstruct, self.branches = order_head, reconstruct, branches
+
+    @property
+    def class_part(self):
+        """What tells classes, which the pretext stage leaves alone."""
+        return self.class_head
+
+    @property
+    def fixed_length(self):
+        """T where the sizes of the network say it (the published mask head has T rows), else None."""
+        return getattr(self.mask_head, "temporal_scale", None)
+
+    def classify(self, features, valid=None):
+        """Class logits (B, K+1, T) alone, for features that `standardize` has made."""
+        return self.class_head(self.encoder(features, valid))
+
+    def from_standardized(self, features, valid=None):
+        """As `forward`, for features that `standardize` has made.
+
+        Returns class_logits (B, K+1, T) with background at index K; masks (B, T, T) in 0..1, row i is the foreground
+        over the whole sequence as snippet i sees it; mask_logits (B, T, T), the same before the sigmoid;
+        embedding (B, D, T).
+        """
+        embedding = self.encoder(features, valid)
+        mask_logits = self.mask_head(embedding, features, valid)
+        return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
+                "mask_logits": mask_logits, "embedding": embedding}
+
+
+def conv_encoder(feat_dim, embed_dim, heads, dropout):
+    """The base module of BMN, which has no heads."""
+    return ConvEncoder(feat_dim, embed_dim, dropout)
 
 
 def published_encoder(feat_dim, embed_dim, heads, dropout):
@@ -322,9 +368,15 @@ def pairwise_mask_head(embed_dim, temporal_scale):
     return PairwiseMaskHead(embed_dim)
 
 
+def of_samples(feat_dim, sensor_axes, sensor_order):
+    """(waveforms.Waveforms or None, channels that the network sees) of features with `feat_dim` channels."""
+    waveforms = Waveforms(sensor_axes, sensor_order) if sensor_axes else None
+    return waveforms, waveforms.channels(feat_dim) if waveforms else feat_dim
+
+
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
                 num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis"):
-    """A model with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
+    """A Spot with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
     standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
@@ -336,9 +388,8 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} is {size}; it must be at least 1")
-    waveforms, samples = Waveforms(sensor_axes, sensor_order) if sensor_axes else None, None
-    if waveforms:
-        samples, feat_dim = feat_dim, waveforms.channels(feat_dim)
+    samples = feat_dim if sensor_axes else None
+    waveforms, feat_dim = of_samples(feat_dim, sensor_axes, sensor_order)
     if encoder == "attention":
         embed_dim = feat_dim
     new_encoder = registry.find(registry.ENCODERS, encoder)

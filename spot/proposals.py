@@ -10,6 +10,7 @@ import torch
 from spot.class_scores import fuse
 from spot.datasets import GridSettings
 from spot.detection_inputs import centers_of, external_of, numbers_of, recordings_of
+from spot.detectors import decoding_of
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
 from spot.limits import DECODING, GRID, fault, listed_rates, shown
@@ -114,6 +115,14 @@ def join_windows(starts, ends, first_snippets, num_snippets):
         place = torch.minimum((ends[w] - 0.5).ceil().long() - 1, middle[w - 1]).clamp(min=first[w])
         starts[w] = torch.where(cut, torch.minimum(starts[w], starts[w - 1].gather(0, place - first[w - 1])), starts[w])
     return starts, ends
+
+
+def decode_masks(model, outputs, first_snippets, decoding, external=None):
+    """The detections of a SPOT, see `detections_of`. model: says how class logits become probabilities"""
+    return detections_of(outputs, first_snippets, model.class_activation, decoding, external)
+
+
+decode_masks.needs = ("class_logits", "masks")
 
 
 def class_evidence(outputs, activation):
@@ -223,7 +232,7 @@ def run_windows(model, features, valid, batch_size, amp="none"):
     with exact_convolutions(), torch.autocast(features.device.type, torch.bfloat16, enabled=amp == "bf16"):
         parts = [model(*part, **prepared)
                  for part in zip(features.split(batch_size), valid.split(batch_size), strict=True)]
-    merged = {key: torch.cat([part[key] for part in parts]).float() for key in ("class_logits", "masks")}
+    merged = {key: torch.cat([part[key] for part in parts]).float() for key in decoding_of(model).needs}
     if not all(value.sum().isfinite() for value in merged.values()):  # else nothing would be found, without a word
         raise SpotError("the model's outputs are not finite; its weights were changed, or the features are in another "
                         "unit than those of its training")
@@ -279,6 +288,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
     grids = [grid.at(x.shape[1], *times)
              for x, *times in zip(fitted, durations, feature_durations, rates, centers, strict=True)]
     device = next(model.parameters()).device
+    decode = decoding_of(model)
     model.eval()
     detections = [np.zeros((0, 4))] * len(features)
     # Videos with the same windows go through model and decoding together.
@@ -294,7 +304,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
             scores = None
             if external[chunk[0]] is not None:
                 scores = torch.as_tensor(np.stack([external[i] for i in chunk]), dtype=torch.float32, device=device)
-            found = detections_of(outputs, first_snippets, model.class_activation, decoding, scores)
+            found = decode(model, outputs, first_snippets, decoding, scores)
             for index, rows in zip(chunk, found, strict=True):
                 rows[:, :2] = grids[index].to_sec(rows[:, :2])
                 detections[index] = rows[rows[:, 1] > rows[:, 0]]
@@ -312,9 +322,9 @@ def _refuse_settings(model, settings, rates, batch_size, amp):
         raise SpotError(f"detect: amp is {shown(amp)}; it must be none or bf16")
     wrong = next(filter(None, (fault(given, (*GRID, *DECODING)) for given in (settings, *({"fps": x} for x in rates)))),
                  None)
-    fixed = getattr(getattr(model, "mask_head", None), "temporal_scale", None)  # the published head has T rows
+    fixed = getattr(model, "fixed_length", None)
     if not wrong and fixed is not None and settings.get("temporal_scale", fixed) != fixed:
-        wrong = f"temporal_scale is {settings['temporal_scale']}; the model's mask head was made for {fixed}"
+        wrong = f"temporal_scale is {settings['temporal_scale']}; the model was made for {fixed}"
     if wrong:
         raise SpotError(f"detect: {wrong}")
 

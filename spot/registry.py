@@ -6,11 +6,27 @@ docs/extend.md has an example of each kind.
 
 from pkgutil import resolve_name
 
+# model.detector; the first one is the default. What each brings is said in spot/detectors.py.
+DETECTORS = {
+    "spot": {"model": "spot.model:build_model", "objective": "spot.spot_objective:SpotObjective",
+             "decode": "spot.proposals:decode_masks"},
+    "bmn": {"model": "spot.bmn:build_bmn", "objective": "spot.bmn_objective:BmnObjective",
+            "decode": "spot.bmn_decoding:decode_maps"},
+}
+# semi.method, beside none: a spot.semi.Method each.
+METHODS = {
+    "ema": "spot.self_training:SelfTraining",
+    "self": "spot.self_training:SelfTraining",
+    "mean_teacher": "spot.mean_teacher:MeanTeacher",
+    "fixmatch": "spot.fixmatch:FixMatch",
+    "sstap": "spot.sstap:Sstap",
+}
 # model.encoder; the first one is the default. Called with (feat_dim, embed_dim, heads, dropout), it gives a module:
 # features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T).
 ENCODERS = {
     "conv_transformer": "spot.model:ConvTransformerEncoder",
     "attention": "spot.model:published_encoder",
+    "conv": "spot.model:conv_encoder",
 }
 # model.mask_head; the first one is the default. Called with (embed_dim, temporal_scale), it gives a module:
 # embedding (B, D, T), features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T).

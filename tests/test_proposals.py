@@ -336,7 +336,7 @@ def test_a_setting_out_of_range_is_refused(changes):
 
 
 def test_a_mask_head_of_fixed_size_takes_no_other_number_of_snippets():
-    with pytest.raises(SpotError, match="temporal_scale is 5; the model's mask head was made for 8"):
+    with pytest.raises(SpotError, match="temporal_scale is 5; the model was made for 8"):
         spot.detect(fresh_model(mask_head="fixed"), answer(8, classes=5), 8.0, **SECONDS, temporal_scale=5)
 
 

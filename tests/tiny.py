@@ -6,9 +6,9 @@ import torch
 from spot.annotations import Video
 from spot.config import load_config
 from spot.datasets import GridSettings, SnippetDataset
+from spot.detectors import build_model
 from spot.feature_files import read_feature
 from spot.files import SpotError
-from spot.model import build_model
 from spot_train import make_trainer
 
 T, C, K = 8, 6, 3

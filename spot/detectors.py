@@ -1,0 +1,27 @@
+"""The detectors there are (`registry.DETECTORS`). Each brings a model, an objective and a decoding; the rest is one.
+
+model: builds a `model.TemporalDetector` from the YAML's `model` section as plain values; it has `encoder`,
+    `class_part`, `fixed_length`, `detector` (its name) and `from_standardized`, for semi-supervised training also
+    `order_head` and `reconstruct`
+objective: targets and losses; made of the model and {loss name: weight}. `SpotObjective` says what each of its methods
+    is for; `names` are the losses of labels and pseudo labels, `differences` those of `difference`
+decode: (model, outputs, first_snippets, decoding, external) -> detections, as `proposals.decode_masks`; its `needs` are
+    the names of the outputs that it reads
+"""
+
+from spot.registry import DETECTORS, find
+
+
+def build_model(*, detector="spot", **architecture):
+    """A model with fresh weights. detector: its name; architecture: the YAML's `model` section as plain values."""
+    return find(DETECTORS[detector], "model")(**architecture)
+
+
+def objective_of(model, weights):
+    """The objective of a model. weights: {loss name: weight}"""
+    return find(DETECTORS[model.detector], "objective")(model, weights)
+
+
+def decoding_of(model):
+    """The decoding of a model; one that does not say its detector is a SPOT."""
+    return find(DETECTORS[getattr(model, "detector", "spot")], "decode")

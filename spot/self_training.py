@@ -1,0 +1,68 @@
+"""`self` and `ema`: pseudo labels by the model itself (as SPOT was published), or by its moving average."""
+
+import copy
+import math
+
+from spot.pseudo_labels import classify_recordings, table_rows
+from spot.semi import Method, pseudo_lesson
+
+
+class SelfTraining(Method):
+    """The student learns, in a strong view, what a teacher says of the sequence as it is.
+
+    With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
+    learning from themselves; classes would drift, so they come from the teacher as it was when the round began, which
+    has seen whole recordings. A detector without classes of snippets takes both from the moving teacher.
+    """
+
+    def __init__(self, run):
+        super().__init__(run)
+        self.has_rounds = run.semi.method == "ema" and run.semi.rounds and run.objective.has_snippet_classes
+        # The teacher as it was when the round began, and its class logits of all unlabeled snippets.
+        self.round_teacher = copy.deepcopy(run.teacher.module)
+        self.round_logits = None
+
+    def loss_weights(self):
+        return {name: self.run.weights[name] for name in self.run.objective.names}
+
+    def draw(self, unlabeled, step, total_steps, generator):
+        if not self.has_rounds:
+            return {}
+        first = self.run.burn_in_steps()
+        length = math.ceil((total_steps - first) / self.run.semi.rounds)
+        if (step - first) % length == 0:
+            self.round_teacher.load_state_dict(self.run.teacher.module.state_dict())
+            self.round_logits = None
+        return {"class_logits": self._round_classes(unlabeled)}
+
+    def lesson(self, unlabeled):
+        settings = self.run.semi
+        return pseudo_lesson(self.run, self.teach(unlabeled), unlabeled, settings.class_threshold, settings)
+
+    def teach(self, unlabeled):
+        """What the teacher says of a batch as it is."""
+        run = self.run
+        teacher = run.model if run.semi.method == "self" else run.teacher.module
+        return run.taught(teacher, unlabeled["features"], unlabeled["valid"])
+
+    def state(self):
+        return {"round_teacher": self.round_teacher.state_dict()}
+
+    def load_state(self, content):
+        self.round_teacher.load_state_dict(content["round_teacher"])
+        self.round_logits = None
+
+    def _round_classes(self, unlabeled):
+        """Class logits (B, K+1, T) of a batch by the teacher of the round."""
+        run = self.run
+        if self.round_logits is None:
+            self.round_logits = classify_recordings(run.unlabeled, self._classify_round, run.model.num_classes,
+                                                    run.unlabeled_size)
+        rows = table_rows(unlabeled["first_row"], run.unlabeled.num_snippets, len(self.round_logits))
+        return self.round_logits[rows].float().transpose(1, 2)
+
+    def _classify_round(self, features, valid):
+        """Class logits (B, K+1, T) of the teacher as it was when the round began. features: (B, C, T) as they are."""
+        self.round_teacher.eval()
+        with self.run.autocast():
+            return self.round_teacher.classify(self.round_teacher.standardize(features, valid), valid).float()
