@@ -54,9 +54,9 @@ def classes_of(model, outputs, segments):
 
 @torch.no_grad()
 def distinct_proposals(scores, candidates, count, most_overlap=0.5):
-    """The best proposals that do not overlap by more than `most_overlap`: segments (B, M, 2) and scores (B, M), M=count.
+    """The best proposals that do not overlap by more than `most_overlap`: segments (B, M, 2) and scores (B, M).
 
-    scores: (B, D, T); candidates: how many of the best are looked at. Fewer than `count`: the scores of the rest are 0.
+    scores: (B, D, T); candidates: how many of the best are looked at; count: M. The scores of what is missing are 0.
     """
     segments, scores = best_proposals(scores, candidates)
     found, found_scores = [], []

@@ -33,11 +33,11 @@ class BmnObjective:
         start, end = boundary_targets(segments, labels, length)
         candidates = class_candidates(segments, labels, valid.sum(1))
         class_targets, class_weights = candidate_targets(candidates, segments, labels, self.model.num_classes)
-        middle = (candidates.mean(-1)).long().clamp(max=length - 1)
+        class_weights = class_weights * valid.gather(1, candidates.mean(-1).long().clamp(max=length - 1))
         return {"start": start, "end": end, "valid": valid.to(segments.dtype),
                 "overlap": overlap_map(segments, labels, self.model.durations, length),
                 "exists": existing_proposals(valid, self.model.durations).to(segments.dtype),
-                "candidates": candidates, "class": class_targets, "class_weights": class_weights * valid.gather(1, middle)}
+                "candidates": candidates, "class": class_targets, "class_weights": class_weights}
 
     def losses(self, outputs, targets):
         """The losses of temporal evaluation, of proposal evaluation, and of the classifier."""
@@ -57,7 +57,8 @@ class BmnObjective:
     def taught(self, teacher, outputs, valid):
         """What a teacher says of a batch: its outputs, its best distinct proposals and their class probabilities."""
         segments, scores = distinct_proposals(proposal_scores(outputs, valid), LOOKED_AT, TAUGHT)
-        return {**outputs, "segments": segments, "scores": scores, "probability": classes_of(teacher, outputs, segments)}
+        probability = classes_of(teacher, outputs, segments)
+        return {**outputs, "segments": segments, "scores": scores, "probability": probability}
 
     def pseudo_targets(self, taught, unlabeled, view, seen, threshold, settings, truth=None):
         """Targets from a teacher's best proposals on the weak view, as the student's view shows them; and statistics.

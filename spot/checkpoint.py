@@ -22,7 +22,8 @@ from spot.provenance import git_commit
 from spot.sidecar import SIDECAR
 
 FORMAT = "spot-1"
-PRETRAINED_SHARES = ("model.detector", "model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim", "model.standardize")
+PRETRAINED_SHARES = ("model.detector", "model.encoder", "model.mask_head", "model.embedding_head", "model.embed_dim",
+                     "model.standardize")
 CLASS_PARTS = ("class_head.", "classifier.")  # of the detectors: fresh, whatever a pre-trained run has learned
 PUBLISHED_UNUSED = ("embedding.pos_enc.", "clip_")  # parts of the order task, not used in the published forward pass
 

@@ -190,7 +190,8 @@ class Testing:
 
 
 # Weights of the losses; `class` cannot be a dataclass field.
-LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, **dict.fromkeys(LOSSES, 0.0)}
+LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, **dict.fromkeys(LOSSES, 0.0),
+                "start_end": 1.0, "confidence": 1.0, "overlap": 10.0}  # the last three are those of bmn, as published
 
 
 @dataclass

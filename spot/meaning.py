@@ -18,7 +18,8 @@ TOLERANCE = 0.02
 class Meaning:
     """What the weights of a run mean.
 
-    architecture: the keyword arguments of `detectors.build_model`; settings: `model.settings`: classes in order and grid
+    architecture: the keyword arguments of `detectors.build_model`
+    settings: `model.settings`: classes in order and grid
     labeled, held_out: names of the labeled videos that are learned from, and of those kept out to watch mAP
     choices: {key of the YAML: value} of what else the saved state depends on, such as the optimizer
     labels: {labeled video: digest of its annotation}

@@ -264,7 +264,7 @@ class OrderHead(nn.Module):
 class TemporalDetector(nn.Module):
     """What all detectors have in common: the statistics of the features, what the run knows, and the forward pass.
 
-    A detector brings `from_standardized` (features (B, C, T), valid (B, T) or None -> dict of tensors) and an `encoder`.
+    A detector brings an `encoder` and `from_standardized`: features (B, C, T), valid (B, T) or None -> dict of tensors.
     """
 
     def __init__(self, feat_dim, num_classes, class_activation):
@@ -375,13 +375,14 @@ def of_samples(feat_dim, sensor_axes, sensor_order):
 
 
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
-                num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis"):
-    """A Spot with fresh weights, from the YAML's `model` section as plain values. ValueError for an unknown name.
+                num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis", **_):
+    """A Spot with fresh weights, from the YAML's `model` section as plain values; what it has no use for is left out.
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
     standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
     sensor_axes: A where the features are raw samples of as many axes, which become spectral channels; sensor_order: how
     they lie, see `spot.waveforms.Waveforms`
+    ValueError for an unknown name.
     """
     sizes = {"feat_dim": feat_dim, "temporal_scale": temporal_scale, "embedding_head": embedding_head,
              "embed_dim": embed_dim, "num_classes": num_classes}

@@ -1,7 +1,7 @@
 """The boundary-matching map of BMN: one cell for every proposal, by its start and its duration. Pure functions.
 
-Cell (d, t) of a map (D, T) is the proposal of the snippets t .. t + d, from position t to position t + d + 1. Those that
-end behind the sequence do not exist.
+Cell (d, t) of a map (D, T) is the proposal of the snippets t .. t + d, from position t to position t + d + 1. Those
+that end behind the sequence do not exist.
 """
 
 from functools import lru_cache
@@ -65,7 +65,8 @@ def sample_map(x, durations, samples, stride):
     """
     batch, channels, _, length = x.shape
     index, weight = sampling(durations, length, samples, stride, str(x.device))
-    table = x.permute(2, 3, 0, 1).reshape(samples * length, batch * channels)
+    # Without a copy it would be a view whose rows do not lie side by side, for which torch has no fast kernel.
+    table = x.permute(2, 3, 0, 1).reshape(samples * length, batch * channels).contiguous()
     cells = F.embedding_bag(index, table, per_sample_weights=weight.to(table.dtype), mode="sum")
     rows = -(-durations // stride)
     return cells.view(rows, -1, batch, channels).permute(2, 3, 0, 1)

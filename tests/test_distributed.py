@@ -76,7 +76,7 @@ def learn(folder, *overrides):
     for record in records:
         del record["seconds"], record["processes"]
     torch.save({"records": records, "model": weights_of(net), "teacher": weights_of(run.teacher),
-                "labeler": weights_of(run.round_teacher)}, folder / f"{distributed.rank()}.pt")
+                "labeler": weights_of(run.method.round_teacher)}, folder / f"{distributed.rank()}.pt")
 
 
 def test_two_processes_learn_as_one_with_the_doubled_batch(tmp_path):

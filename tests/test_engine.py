@@ -331,19 +331,19 @@ def test_in_rounds_the_teacher_of_classes_changes_only_between_them():
     Every recording is one sequence here, so its class logits are those of the sequence, in float16.
     """
     run = trainer("semi.rounds=2", "training.max_epoch=2")
-    seen, original = [], run._teach
+    seen, original = [], run.method.teach
 
     def watched(unlabeled):
-        outputs, class_logits = original(unlabeled)
+        outputs, labeler = original(unlabeled), run.method.round_teacher
         with torch.no_grad():
             now = run.teacher.module.from_standardized(unlabeled["features"], unlabeled["valid"])
             assert torch.equal(outputs["masks"], now["masks"])
-            then = run.round_teacher.classify(unlabeled["features"], unlabeled["valid"])
-            assert torch.allclose(class_logits, then, atol=1e-2)
-        seen.append(weights_of(run.round_teacher))
-        return outputs, class_logits
+            then = labeler.classify(unlabeled["features"], unlabeled["valid"])
+            assert torch.allclose(unlabeled["class_logits"], then, atol=1e-2)
+        seen.append(weights_of(labeler))
+        return outputs
 
-    run._teach = watched
+    run.method.teach = watched
     for epoch in range(2):
         run.train_epoch(epoch)
     assert same(seen[0], seen[1]) and same(seen[2], seen[3]) and not same(seen[1], seen[2])
@@ -353,11 +353,11 @@ def test_in_rounds_the_teacher_of_classes_changes_only_between_them():
 def test_without_rounds_one_model_teaches_masks_and_classes(settings):
     """The moving teacher, or the student itself; the teacher of the round is not asked."""
     run = trainer(*settings)
-    for parameter in run.round_teacher.parameters():
+    for parameter in run.method.round_teacher.parameters():
         parameter.fill_(float("nan"))
     batch = run._draw(run.unlabeled, 2, 0, torch.Generator(), stream=1)
-    outputs, class_logits = run._teach(batch)
-    assert class_logits is outputs["class_logits"] and class_logits.isfinite().all()
+    assert run.method.draw(batch, 0, 4, torch.Generator()) == {}
+    assert run.method.teach(batch)["class_logits"].isfinite().all()
 
 
 def test_unlabeled_videos_whose_labels_nobody_knows_have_no_diagnostics():

@@ -16,9 +16,9 @@ import spot_train
 from spot import checkpoint
 from spot.annotations import read_annotations
 from spot.checkpoint import load_model
+from spot.detectors import build_model
 from spot.feature_files import read_feature
 from spot.files import SpotError, read_json, write_json
-from spot.model import build_model
 
 __all__ = ["data", "run_folder"]  # fixtures
 OUTSIDE = ["../../x", "/tmp/x", "a/../../x", "..\\..\\x", "C:\\x", "..", "a\0b", ""]

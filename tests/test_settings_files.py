@@ -7,8 +7,8 @@ import pytest
 from spot.config import load_config
 from spot.config_values import decoding_values, grid_values, plain
 from spot.datasets import GridSettings
+from spot.detectors import build_model
 from spot.evaluation import parse_thresholds
-from spot.model import build_model
 from spot.proposals import Decoding
 
 FILES = sorted((Path(__file__).resolve().parents[1] / "config").glob("*.yaml"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import video
 
-from spot.model import build_model
+from spot.detectors import build_model
 from spot.proposals import detect
 from spot.standardize import (
     between_recordings,

@@ -30,16 +30,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spot import command_line, engine
+from spot import command_line
 from spot.annotations import Video
 from spot.config import load_config
 from spot.config_values import decoding_values, grid_values, plain
 from spot.datasets import GridSettings, SnippetDataset, feature_statistics
+from spot.detectors import build_model
 from spot.devices import choose_device, choose_precision
 from spot.features import FeatureSource
 from spot.files import SpotError, streamed_results, write_json
 from spot.inference import detect_all
-from spot.model import build_model
 from spot.nms import soft_nms
 from spot.packing import pack
 from spot.proposals import Decoding, class_evidence, detect, detections_of, mask_runs, to_results
@@ -355,7 +355,7 @@ def time_on_data(bench, trainer):
             return results[0]
         return call
 
-    places = [(trainer, "_draw"), (trainer, "_draw_strong"), (trainer, "_strong"), (engine, "make_targets")]
+    places = [(trainer, "_draw"), (trainer, "_draw_strong"), (trainer, "strong"), (trainer.objective, "targets")]
     originals = [getattr(owner, name) for owner, name in places]
     try:
         for (owner, name), original in zip(places, originals, strict=True):
