@@ -371,9 +371,12 @@ def run_of(config):
 def compared_with_training(model, config, flags):
     """Warn of the keys that are not as in the training, whose results would be others. Returns the settings that hold.
 
-    SpotError for a model key without effect, and where results of other settings would lie in the run folder.
+    SpotError for a model key or a flag without effect, and where results of other settings would lie in the run folder.
     """
     typed = {override.partition("=")[0] for override in flags.overrides}
+    if flags.plot and model.detector != "spot":
+        raise SpotError(f"--plot draws the classes and masks of snippets, which a {model.detector} does not have; "
+                        "leave it out")
     known = named(model.settings, model.architecture)
     # Without --config, and without config.yaml beside it, a checkpoint is used as it says of itself.
     if known and flags.config is None and not run_of(config).config.is_file():

@@ -19,6 +19,37 @@ from spot.targets import segment_coverage
 PARTS = 3  # a proposal is pooled in its beginning, middle and end: what begins as sitting may end as standing
 
 
+def keep_scale(module):
+    """Draw the weights of convolutions before ReLUs so that what goes through them keeps its scale (He et al., 2015):
+    torch's own weights shrink it to a third by each layer, which costs a short training dearly."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
+class ConvEncoder(nn.Module):
+    """The base module of BMN: two temporal convolutions over three snippets each, (B, C, T) -> (B, D, T)."""
+
+    def __init__(self, feat_dim, embed_dim, dropout):
+        super().__init__()
+        self.dropout = dropout
+        self.first = nn.Conv1d(feat_dim, 2 * embed_dim, 3, padding=1)
+        self.second = nn.Conv1d(2 * embed_dim, embed_dim, 3, padding=1)
+        keep_scale(self)
+
+    def forward(self, features, valid=None):
+        """features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T)."""
+        keep = 1 if valid is None else valid[:, None].to(features.dtype)
+        x = dropout(F.relu(self.first(features)) * keep, self.dropout, self.training)
+        return F.relu(self.second(x)) * keep
+
+
+def conv_encoder(feat_dim, embed_dim, heads, dropout):
+    """The base module of BMN, which has no heads."""
+    return ConvEncoder(feat_dim, embed_dim, dropout)
+
+
 class BoundaryHead(nn.Module):
     """Temporal evaluation, (B, D, T) -> start and end logits (B, T) each."""
 
@@ -26,6 +57,8 @@ class BoundaryHead(nn.Module):
         super().__init__()
         self.start, self.end = (nn.Sequential(nn.Conv1d(embed_dim, embed_dim, 3, padding=1), nn.ReLU(),
                                               nn.Conv1d(embed_dim, 1, 1)) for _ in range(2))
+        for branch in (self.start, self.end):
+            keep_scale(branch[0])
 
     def forward(self, embedding):
         return self.start(embedding)[:, 0], self.end(embedding)[:, 0]
@@ -48,7 +81,9 @@ class ProposalHead(nn.Module):
         self.refine = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
                                     nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
         self.out = nn.Conv2d(width, 2 * stride * stride, 1)
-        # Each sum over all samples has the deviation of a convolution over all of them.
+        for part in (self.narrow, self.mix, self.refine):
+            keep_scale(part)
+        # As of a convolution over all samples, which it is a part of.
         nn.init.normal_(self.of_samples.weight, std=math.sqrt(2 / (width * samples)))
 
     def forward(self, embedding):

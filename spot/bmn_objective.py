@@ -6,6 +6,7 @@ from spot.bmn_decoding import classes_of, distinct_proposals, overlap_of, propos
 from spot.bmn_losses import RIGHT_OVERLAP, candidate_targets, class_candidates, overlap_loss, weighted_logistic
 from spot.losses import class_loss, class_probabilities, weighted_mean
 from spot.proposal_map import boundary_targets, existing_proposals, flip_map, overlap_map
+from spot.registry import DETECTORS
 
 # A teacher's best proposals: this many distinct ones, of so many that are looked at.
 TAUGHT, LOOKED_AT = 8, 200
@@ -17,7 +18,7 @@ class BmnObjective:
     weights: {loss name: weight}
     """
 
-    names = ("start_end", "confidence", "overlap", "class")
+    names = DETECTORS["bmn"]["losses"]
     differences = ("start_end", "overlap", "class")
     has_snippet_classes = False
 

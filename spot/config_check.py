@@ -13,6 +13,7 @@ from spot.config_values import plain
 from spot.evaluation import parse_thresholds
 from spot.files import SpotError, expand_home
 from spot.limits import MOST_THRESHOLDS, shown
+from spot.registry import DETECTORS, LOSSES
 from spot.setting_names import hint
 
 # What older settings files and runs say, and what it is called now.

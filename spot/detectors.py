@@ -7,6 +7,7 @@ objective: targets and losses; made of the model and {loss name: weight}. `SpotO
     is for; `names` are the losses of labels and pseudo labels, `differences` those of `difference`
 decode: (model, outputs, first_snippets, decoding, external) -> detections, as `proposals.decode_masks`; its `needs` are
     the names of the outputs that it reads
+classify: (model, outputs, segments (B, M, 2)) -> class probabilities (B, K+1, M) of given segments, for `oracle`
 """
 
 from spot.registry import DETECTORS, find
@@ -25,3 +26,8 @@ def objective_of(model, weights):
 def decoding_of(model):
     """The decoding of a model; one that does not say its detector is a SPOT."""
     return find(DETECTORS[getattr(model, "detector", "spot")], "decode")
+
+
+def classifier_of(model):
+    """What tells the classes of given segments of a model."""
+    return find(DETECTORS[getattr(model, "detector", "spot")], "classify")

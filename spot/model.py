@@ -135,22 +135,6 @@ class AttentionEncoder(nn.Module):
         return self.layer_norm(dropout(self.fc(mixed), self.out_dropout, self.training) + x).transpose(1, 2)
 
 
-class ConvEncoder(nn.Module):
-    """The base module of BMN: two temporal convolutions over three snippets each, (B, C, T) -> (B, D, T)."""
-
-    def __init__(self, feat_dim, embed_dim, dropout):
-        super().__init__()
-        self.dropout = dropout
-        self.first = nn.Conv1d(feat_dim, 2 * embed_dim, 3, padding=1)
-        self.second = nn.Conv1d(2 * embed_dim, embed_dim, 3, padding=1)
-
-    def forward(self, features, valid=None):
-        """features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T)."""
-        keep = 1 if valid is None else valid[:, None].to(features.dtype)
-        x = dropout(F.relu(self.first(features)) * keep, self.dropout, self.training)
-        return F.relu(self.second(x)) * keep
-
-
 class FixedMaskHead(nn.Module):
     """The published mask head: output channel i is row i, so T is fixed and row i sees the neighborhood of t.
 
@@ -351,11 +335,6 @@ class Spot(TemporalDetector):
         mask_logits = self.mask_head(embedding, features, valid)
         return {"class_logits": self.class_head(embedding), "masks": mask_logits.sigmoid(),
                 "mask_logits": mask_logits, "embedding": embedding}
-
-
-def conv_encoder(feat_dim, embed_dim, heads, dropout):
-    """The base module of BMN, which has no heads."""
-    return ConvEncoder(feat_dim, embed_dim, dropout)
 
 
 def published_encoder(feat_dim, embed_dim, heads, dropout):

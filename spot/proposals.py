@@ -18,6 +18,7 @@ from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
 from spot.segments import window_starts
 from spot.standardize import by_recording
+from spot.targets import segment_coverage
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,13 @@ def decode_masks(model, outputs, first_snippets, decoding, external=None):
 
 
 decode_masks.needs = ("class_logits", "masks")
+
+
+def classify_segments(model, outputs, segments):
+    """Class probabilities (B, K+1, M) of given segments (B, M, 2) positions: logits pooled as under a mask row."""
+    labels = torch.zeros(segments.shape[:2], dtype=torch.long, device=segments.device)
+    coverage, _ = segment_coverage(segments, labels, outputs["class_logits"].shape[-1])
+    return class_probabilities(pooled_class_logits(outputs["class_logits"], coverage), model.class_activation)
 
 
 def class_evidence(outputs, activation):

@@ -6,12 +6,15 @@ docs/extend.md has an example of each kind.
 
 from pkgutil import resolve_name
 
-# model.detector; the first one is the default. What each brings is said in spot/detectors.py.
+# model.detector; the first one is the default. What each brings is said in spot/detectors.py; `losses` are those of its
+# labels and pseudo labels.
 DETECTORS = {
     "spot": {"model": "spot.model:build_model", "objective": "spot.spot_objective:SpotObjective",
-             "decode": "spot.proposals:decode_masks"},
+             "decode": "spot.proposals:decode_masks", "classify": "spot.proposals:classify_segments",
+             "losses": ("class", "instance", "mask")},
     "bmn": {"model": "spot.bmn:build_bmn", "objective": "spot.bmn_objective:BmnObjective",
-            "decode": "spot.bmn_decoding:decode_maps"},
+            "decode": "spot.bmn_decoding:decode_maps", "classify": "spot.bmn_decoding:classes_of",
+            "losses": ("start_end", "confidence", "overlap", "class")},
 }
 # semi.method, beside none: a spot.semi.Method each.
 METHODS = {
@@ -26,7 +29,7 @@ METHODS = {
 ENCODERS = {
     "conv_transformer": "spot.model:ConvTransformerEncoder",
     "attention": "spot.model:published_encoder",
-    "conv": "spot.model:conv_encoder",
+    "conv": "spot.bmn:conv_encoder",
 }
 # model.mask_head; the first one is the default. Called with (embed_dim, temporal_scale), it gives a module:
 # embedding (B, D, T), features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T).

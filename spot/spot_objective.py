@@ -5,7 +5,7 @@ import torch
 from spot import pretext
 from spot.losses import class_loss, class_probabilities, mask_loss, pooled_class_logits, weighted_mean
 from spot.pseudo_labels import agreement, make_pseudo_labels
-from spot.registry import LOSSES, find
+from spot.registry import DETECTORS, LOSSES, find
 from spot.targets import make_targets
 
 # Background rows must be quiet, but there are more of them than foreground rows.
@@ -18,7 +18,7 @@ class SpotObjective:
     weights: {loss name: weight}
     """
 
-    names = ("class", "instance", "mask")
+    names = DETECTORS["spot"]["losses"]
     differences = ("class", "mask")
     has_snippet_classes = True
 

@@ -7,6 +7,7 @@ from tiny import CLASSES, LABELED, UNLABELED, C, T, dataset, features_of, model,
 from spot import checkpoint
 from spot.bmn_decoding import decode_maps, distinct_proposals, overlap_of, peaks
 from spot.bmn_losses import candidate_targets, class_candidates, overlap_loss, weighted_logistic
+from spot.config import load_config
 from spot.files import SpotError
 from spot.proposals import Decoding, detect
 
@@ -22,7 +23,7 @@ def bmn(seed=0, **changes):
 
 
 def test_positives_and_negatives_weigh_half_each():
-    """One positive at logit 0 costs log 2; three negatives, two at 0 and one not seen: log 2 on average. Half of each."""
+    """One positive at logit 0 costs log 2; so do two of three negatives, and the third is not seen. Half of each."""
     logits = torch.tensor([[0.0, 0.0, 0.0, 9.0]])
     loss = weighted_logistic(logits, torch.tensor([[1.0, 0, 0, 0]]), torch.tensor([[1.0, 1, 1, 0]]))
     assert loss.item() == pytest.approx(0.693147, abs=1e-5)
@@ -30,8 +31,8 @@ def test_positives_and_negatives_weigh_half_each():
 
 
 def test_regression_takes_as_many_bad_as_good_proposals():
-    """One good proposal (tIoU 1) is missed by 1, a thousand bad ones by 0.1 each. In the mean as many count as there are
-    good ones, so the loss is about 0.5 * (1 + 0.01) / 2 = 0.25, and not the 0.0055 of all of them alike."""
+    """One good proposal (tIoU 1) is missed by 1, a thousand bad ones by 0.1 each. In the mean as many of them count as
+    there are good ones, so the loss is about 0.5 * (1 + 0.01) / 2 = 0.25, and not the 0.0055 of all of them alike."""
     torch.manual_seed(0)
     targets, overlap = torch.zeros(1, 1, 1001), torch.full((1, 1, 1001), 0.1)
     targets[..., 0], overlap[..., 0] = 1, 0
@@ -186,3 +187,17 @@ def test_a_checkpoint_knows_its_detector(tmp_path):
         checkpoint.load_model(tmp_path / "bad.pt")
     with pytest.raises(SpotError, match="temporal_scale is 5; the model was made for 8"):
         detect(loaded, [torch.randn(C, 8).numpy()], [8.0], temporal_scale=5)
+
+
+@pytest.mark.parametrize(("override", "sentence"), [
+    ("loss.boundary=1", "loss.boundary is 1.0, and model.detector=bmn has no such loss"),
+    ("semi.method=meanteacher", "did you mean 'mean_teacher'"),
+    ("model.map_stride=0", "model.map_stride must be in 1..16, got 0"),
+    ("model.detector=bsn", "model.detector must be one of spot, bmn, got 'bsn'; did you mean 'bmn'"),
+    ("model.embed_dim=126", "must be a multiple of"),
+])
+def test_a_wrong_setting_is_refused_in_a_sentence(override, sentence):
+    settings = ["dataset.feature_path=nowhere", "model.detector=bmn"]
+    load_config(None, settings)
+    with pytest.raises(SpotError, match=sentence):
+        load_config(None, [*settings, override])
