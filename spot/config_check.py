@@ -122,7 +122,11 @@ def _training_fault(config):
         return f"training.steps_per_epoch must be auto, null or a whole number of at least 1, got {steps!r}"
     if share != "auto" and not (_is_number(share) and 0 <= share <= 1):
         return f"semi.burn_in must be auto or a share in 0..1, got {share!r}"
-    if not sum(config.loss.values()):
+    detector = config.model.detector
+    if detector != "spot" and (given := [name for name in LOSSES if config.loss[name] > 0]):
+        return (f"loss.{given[0]} is {config.loss[given[0]]}, and model.detector={detector} has no such loss; leave it "
+                "out")
+    if not sum(config.loss[name] for name in (*DETECTORS[detector]["losses"], *LOSSES)):
         return "all weights in loss are 0, so nothing would be learned; give one of them"
     if config.training.resume not in (None, "auto"):
         return (f"training.resume must be auto or null, got {config.training.resume!r}; which run goes on is said by "
