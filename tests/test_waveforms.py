@@ -14,8 +14,8 @@ import spot_inference
 import spot_train
 from spot.checkpoint import load_model
 from spot.datasets import GridSettings
-from spot.detectors import build_model
 from spot.errors import SpotError
+from spot.model import build_model
 from spot.proposals import detect
 from spot.sensors import windows_of
 from spot.waveforms import Waveforms, choose_waveforms, find_waveforms, spectral_channels
@@ -55,6 +55,9 @@ def test_other_features_are_left_alone():
     assert find_waveforms([samples[:29]], 10, 5) is None  # no windows of 10
     assert find_waveforms([samples], 10, 10) is None
     assert find_waveforms([], 10, 5) is None
+    sparse = np.zeros((30, 4000))
+    sparse[3, 1000] = 1  # nearly all values agree, what varies does not
+    assert find_waveforms([sparse], 10, 5) is None
 
 
 def test_both_orders_become_the_same_channels():
