@@ -13,7 +13,7 @@ from tqdm import tqdm
 from spot.diagnosis import ERROR_TYPES
 from spot.files import atomic_path, write_text
 from spot.findings import ACTION_HEAD, TOP_TIMES, tiou_keys
-from spot.plots import drawn
+from spot.look import drawn
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spot.files import atomic_path
-from spot.plots import BLUE, GREEN, ORANGE, RED, WIDTH, as_png, shortened, tidy
+from spot.look import BLUE, GREEN, ORANGE, RED, WIDTH, as_png, shortened, tidy
 from spot.timelines import class_colors, draw_timeline, plan_timeline
 
 MINED_COLORS = {"easy foreground": GREEN, "hard foreground": RED, "hard background": ORANGE, "easy background": BLUE}

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from spot.evaluation import threshold_key
 from spot.files import atomic_path, write_text
 from spot.findings import ACTION_HEAD, TOP_TIMES, action_cells, tiou_keys
-from spot.plots import as_png
+from spot.look import as_png
 from spot.report_pictures import SECTIONS
 
 STYLE = """

@@ -11,6 +11,7 @@ from spot.diagnosis import ERROR_TYPES, MIN_PRECISION
 from spot.evaluation import ACTIVITYNET_TIOU, threshold_key
 from spot.files import atomic_path
 from spot.findings import times_are_shares
+from spot.look import as_png
 from spot.timelines import class_colors, groups_of_videos, timeline_figure, timelines_of
 
 SECTIONS = {"result": "Result", "errors": "Where it fails", "recall": "Recall", "classes": "Classes",
@@ -184,5 +185,5 @@ def write_comparison(folder, found, names):
     """Write comparison.png, the curves of both detectors of a `Comparison`, into the folder; returns its path."""
     path = Path(folder) / "comparison.png"
     with atomic_path(path) as temporary:
-        temporary.write_bytes(plots.as_png(plots.comparison_figure(found, names)))
+        temporary.write_bytes(as_png(plots.comparison_figure(found, names)))
     return path

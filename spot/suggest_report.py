@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from spot import fonts, plots
+from spot import fonts, look
 from spot.files import atomic_path, write_text
 
-COLORS = {"classes": plots.BLUE, "views": plots.ORANGE, "coverage": plots.GREEN, "richness": plots.PURPLE}
+COLORS = {"classes": look.BLUE, "views": look.ORANGE, "coverage": look.GREEN, "richness": look.PURPLE}
 TITLES = {"classes": "classes that few labels show", "views": "two views disagree",
           "coverage": "unlike all labeled recordings", "richness": "long and rich"}
 MOST_DRAWN = 40  # of a longer list the first; the CSV has all
@@ -55,8 +55,8 @@ def ranking_figure(suggestions, weights, num_candidates):
     weights: {kind: number}; num_candidates: recordings that there were to choose from
     """
     shown = suggestions[:MOST_DRAWN]
-    figure = Figure(figsize=(1.35 * plots.WIDTH, 1.5 + 0.62 * len(shown)), dpi=100, layout="constrained")
-    axis = plots.tidy(figure.subplots())
+    figure = Figure(figsize=(1.35 * look.WIDTH, 1.5 + 0.62 * len(shown)), dpi=100, layout="constrained")
+    axis = look.tidy(figure.subplots())
     total, begin = sum(weights.values()), np.zeros(len(shown))
     place = np.arange(len(shown)) - 0.16
     for kind, color in COLORS.items():

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from spot.files import atomic_path
-from spot.plots import WIDTH, as_png, shortened
+from spot.look import WIDTH, as_png, shortened
 from spot.timelines import class_colors, draw_timeline, plan_timeline
 from spot.videos import VideoFile
 

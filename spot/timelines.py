@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from spot.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY, WIDTH, YELLOW, shortened
+from spot.look import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY, WIDTH, YELLOW, shortened
 
 CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
 MAX_LANES = {"truth": 6, "right": 4, "wrong": 4, "detected": 6, "other classes": 2}

@@ -11,7 +11,8 @@ import eval as evaluation_script
 from spot.evaluation import ACTIVITYNET_TIOU, evaluate_detections
 from spot.export import as_latex, latex_cell
 from spot.findings import gather
-from spot.plots import drawn, recall_figure
+from spot.look import drawn
+from spot.plots import recall_figure
 
 
 @pytest.fixture(scope="module")

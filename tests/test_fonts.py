@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from spot import fonts
-from spot.plots import as_png
+from spot.look import as_png
 
 
 def picture(*labels):
