@@ -72,6 +72,7 @@ function secondsOf(text) {
   return parts.reduce((sum, part) => 60 * sum + Number(part), 0);
 }
 
+const nameOf = item => classes[item.label].name;
 const rounded = (value, digits = 3) => Number(value.toFixed(digits));
 const within = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
 const number = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
@@ -84,8 +85,8 @@ function tiou(one, other) {
 
 // --- work and steps --------------------------------------------------------------------------------------------------
 
-const settings = {threshold: data.threshold ?? topScore / 2, sort: "unsure", filter: "all", current: null, channels: null,
-                  keys: true};
+const firstThreshold = data.threshold ?? topScore / 2;
+const settings = {threshold: firstThreshold, sort: "unsure", filter: "all", current: null, channels: null, keys: true};
 const done = [], undone = [];
 let current = null, chosen = null;      // recording, id of an item
 let view = {from: 0, to: 1}, playhead = 0;
@@ -95,8 +96,9 @@ let lastClass = 0;
 function isShown(recording, item) {
   if (item.state !== "open") return item.state === "kept";
   if (recording.reviewed || item.score < settings.threshold) return false;
-  return !recording.given || !recording.items.some(other => (other.state === "kept" || other.source === "given")
-                                                            && other.label === item.label && tiou(other, item) >= AGREES_TIOU);
+  const isTold = other => (other.state === "kept" || other.source === "given") && other.label === item.label
+                          && tiou(other, item) >= AGREES_TIOU;
+  return !recording.given || !recording.items.some(isTold);
 }
 
 const inTime = (one, other) => one.start - other.start || one.end - other.end || one.label - other.label;
@@ -163,7 +165,8 @@ function toggleReviewed() {
   const recording = current, next = nextTodo();
   step(`reviewed ${recording.name}`, [[recording, {items: reviewedItems(recording), reviewed: true}]]);
   if (next) openRecording(next);
-  say(`Reviewed: ${recording.name}. ${progressWords()}.` + (next ? "" : " Nothing is left to do: download the annotations."));
+  const end = next ? "" : " Nothing is left to do: download the annotations.";
+  say(`Reviewed: ${recording.name}. ${progressWords()}.${end}`);
 }
 
 function startOver() {
@@ -193,7 +196,7 @@ function encode(recording) {
   if (!isTouched(recording)) return null;
   const stored = {r: recording.reviewed ? 1 : 0, k: [], x: [], c: [], n: []};
   for (const item of recording.items) {
-    const first = recording.first[item.id], segment = [classes[item.label].name, rounded(item.start), rounded(item.end)];
+    const first = recording.first[item.id], segment = [nameOf(item), rounded(item.start), rounded(item.end)];
     if (!first) {
       if (item.state === "kept") stored.n.push(segment);
     } else if (item === first) continue;
@@ -207,13 +210,14 @@ function encode(recording) {
 /** The work on a recording from what `encode` made; parts that are no such thing are left out. */
 function decode(recording, stored) {
   const items = recording.first.slice(), {duration} = recording;
-  const lists = Object.fromEntries(["k", "x", "c", "n"].map(key => [key, Array.isArray(stored?.[key]) ? stored[key] : []]));
-  const isSegment = ([name, start, end]) => typeof name === "string" && start >= 0 && start < end && end <= duration + 1;
+  const listOf = key => Array.isArray(stored?.[key]) ? stored[key] : [];
+  const isSegment = ([name, start, end]) =>
+    typeof name === "string" && start >= 0 && start < end && end <= duration + 1;
   for (const [key, state] of [["k", "kept"], ["x", "deleted"]])
-    for (const id of lists[key]) if (items[id]) items[id] = {...items[id], state};
-  for (const [id, ...segment] of lists.c)
+    for (const id of listOf(key)) if (items[id]) items[id] = {...items[id], state};
+  for (const [id, ...segment] of listOf("c"))
     if (items[id] && isSegment(segment)) items[id] = {...items[id], ...itemOf(segment)};
-  for (const segment of lists.n)
+  for (const segment of listOf("n"))
     if (isSegment(segment)) items.push({id: items.length, score: null, source: "added", ...itemOf(segment)});
   const isSame = items.every((item, id) => item === recording.first[id]);
   return {items: isSame ? recording.first : items, reviewed: stored?.r === 1};
@@ -233,8 +237,9 @@ function write(key, value) {
     return true;
   } catch (error) {
     const isFull = error.name === "QuotaExceededError" || error.name === "NS_ERROR_DOM_QUOTA_REACHED";
-    notice("storage", isFull ? "The room that this browser keeps for pages is full. Download your work before you close the page."
-                             : "This browser keeps nothing for this page. Download your work before you close it.");
+    notice("storage", (isFull ? "The room that this browser has for pages is full."
+                              : "This browser keeps nothing for this page.")
+                      + " Download your work before you close it.");
     return false;
   }
 }
@@ -247,12 +252,13 @@ function keep(recording) {
   if (!write(String(recording.index), encode(recording))) isUnsaved = true;
 }
 
-const keepSettings = () => write("page", {...settings, current: current?.name ?? null});
+const keepSettings = () => write("page", {...settings, current: current?.name ?? null, from: data.threshold});
 
 function restore() {
   const stored = read("page");
   for (const [key, value] of Object.entries(settings))
     if (stored && (typeof stored[key] === typeof value || value === null)) settings[key] = stored[key];
+  if (stored?.from !== data.threshold) settings.threshold = firstThreshold; // the page was made with another one since
   for (const recording of recordings) {
     const work = read(String(recording.index));
     if (work) Object.assign(recording, decode(recording, work));
@@ -301,8 +307,10 @@ function chip(label) {
 let listed = [];
 
 const ORDERS = {
-  unsure: (a, b) => (b.unsure ?? -1) - (a.unsure ?? -1), sure: (a, b) => (a.unsure ?? 2) - (b.unsure ?? 2),
-  actions: (a, b) => b.number - a.number, long: (a, b) => b.duration - a.duration, short: (a, b) => a.duration - b.duration,
+  unsure: (a, b) => (b.unsure ?? -1) - (a.unsure ?? -1),
+  sure: (a, b) => (a.unsure ?? 2) - (b.unsure ?? 2),
+  actions: (a, b) => b.number - a.number,
+  long: (a, b) => b.duration - a.duration, short: (a, b) => a.duration - b.duration,
   name: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
 };
 const FILTERS = {all: () => true, todo: isTodo, reviewed: one => one.reviewed, given: one => one.given};
@@ -348,14 +356,13 @@ function listItem(recording, place) {
   return item;
 }
 
-/** Bring the current recording into sight. */
+/** Scroll the list to the current recording. */
 function revealInList() {
   const list = byId("list"), place = listed.indexOf(current);
-  if (place < 0) return showList();
+  if (place < 0) return;
   const top = place * ITEM_PX;
   if (top < list.scrollTop) list.scrollTop = top;
   else if (top + ITEM_PX > list.scrollTop + list.clientHeight) list.scrollTop = top + ITEM_PX - list.clientHeight;
-  showList();
 }
 
 function openNeighbor(direction) {
@@ -368,7 +375,8 @@ function openNeighbor(direction) {
 /** The next recording of the list that is to do, from the current one on, then from the top. */
 function nextTodo() {
   const place = listed.indexOf(current);
-  return [...listed.slice(place + 1), ...listed.slice(0, Math.max(place, 0))].find(one => isTodo(one) && one !== current);
+  const others = [...listed.slice(place + 1), ...listed.slice(0, Math.max(place, 0))];
+  return others.find(one => isTodo(one) && one !== current);
 }
 
 function openRecording(recording) {
@@ -390,7 +398,7 @@ function openRecording(recording) {
 
 // --- timeline --------------------------------------------------------------------------------------------------------
 
-const lanes = new Map();    // class -> {root, track, count}
+const lanes = new Map();    // class -> {root, track, at}
 const segments = new Map(); // id of an item -> {root, bar, start, end}
 let preview = null;         // an item as it is being dragged
 
@@ -406,15 +414,17 @@ function showHead() {
   byId("progress").max = total || 1;
   byId("progress").value = count;
   const given = recordings.filter(one => one.given).length;
-  byId("progress-text").textContent = progressWords() + (given && given < recordings.length ? `, ${given.toLocaleString("en")} labeled before` : "");
+  byId("progress-text").textContent = progressWords()
+    + (given && given < recordings.length ? `, ${given.toLocaleString("en")} labeled before` : "");
   byId("undo").disabled = !done.length;
   byId("redo").disabled = !undone.length;
   if (!current) return;
   byId("name").textContent = current.name;
   const shown = shownItems(current), open = shown.filter(item => item.state === "open").length;
   byId("facts").textContent = [
-    clock(current.duration), current.unsure === null ? "no features, so nothing is found" : `${Math.round(100 * current.unsure)} % unsure`,
-    current.given ? `labeled before: its annotation, and what the model finds beside it` : "",
+    clock(current.duration),
+    current.unsure === null ? "no features, so nothing is found" : `${Math.round(100 * current.unsure)} % unsure`,
+    current.given ? "labeled before: its annotation, and what the model finds beside it" : "",
     current.reviewed ? "reviewed" : ""].filter(Boolean).join(" · ");
   byId("shown").textContent = number(shown.length, "segment") + (open && open < shown.length ? `, ${open} open` : "");
   byId("reviewed").textContent = current.reviewed ? "✓ Reviewed: open again" : "Mark as reviewed";
@@ -465,13 +475,15 @@ function moveIntoLane(root, item) {
 }
 
 function makeLane(label, place) {
-  const name = make("span", {className: "text"}, ...classes[label].name.split(/(?<=[_/.-])/).flatMap(part => [part, make("wbr")]));
-  const gutter = make("div", {className: "gutter", title: classes[label].name}, chip(label), name);
+  const parts = classes[label].name.split(/(?<=[_/.-])/); // where a long name may go on in the next line
+  const name = make("span", {className: "text"}, ...parts.flatMap(part => [part, make("wbr")]));
+  const at = make("span", {className: "at", title: "Class probability at the playhead"});
+  const gutter = make("div", {className: "gutter", title: classes[label].name}, chip(label), name, at);
   if (place < 9) gutter.append(make("kbd", {textContent: place + 1, ariaHidden: "true"}));
   const track = make("div", {className: "tracks"});
   track.dataset.label = label;
   track.onpointerdown = event => { if (event.target === track) dragInLane(event, label); };
-  return {root: make("div", {className: "lane", role: "group"}, gutter, track), track};
+  return {root: make("div", {className: "lane", role: "group"}, gutter, track), track, at};
 }
 
 const tracksBox = () => byId("ruler").getBoundingClientRect();
@@ -498,9 +510,9 @@ function showSegment(item) {
   root.style.width = `${100 * (to - from) / span}%`;
   root.style.setProperty("--c", classes[item.label].color);
   const words = stateWords(item), score = item.score === null ? "" : `, score ${shortScore(item.score)}`;
-  root.className = ["segment", item.state, item.id === chosen ? "chosen" : "", width < 24 ? "slim" : ""].filter(Boolean).join(" ");
+  root.className = `segment ${item.state}${item.id === chosen ? " chosen" : ""}${width < 24 ? " slim" : ""}`;
   bar.textContent = width < 26 ? "" : SIGNS[words] || shortScore(item.score);
-  bar.setAttribute("aria-label", `${classes[item.label].name}, ${clock(item.start)} to ${clock(item.end)}${score}, ${words}`);
+  bar.setAttribute("aria-label", `${nameOf(item)}, ${clock(item.start)} to ${clock(item.end)}${score}, ${words}`);
   bar.setAttribute("aria-pressed", String(item.id === chosen));
   bar.tabIndex = item.id === chosen ? 0 : -1;
   for (const [handle, edge] of [[start, "start"], [end, "end"]]) {
@@ -509,7 +521,7 @@ function showSegment(item) {
     handle.setAttribute("aria-valuemax", edge === "start" ? rounded(item.end) : rounded(current.duration));
     handle.setAttribute("aria-valuenow", rounded(item[edge]));
     handle.setAttribute("aria-valuetext", clock(item[edge], 2));
-    handle.setAttribute("aria-label", `${edge === "start" ? "Start" : "End"} of ${classes[item.label].name}`);
+    handle.setAttribute("aria-label", `${edge === "start" ? "Start" : "End"} of ${nameOf(item)}`);
   }
 }
 
@@ -552,6 +564,8 @@ function zoomTo(item) {
   setView(item.start - margin, item.end + margin);
 }
 
+const showWhole = () => current && setView(0, current.duration);
+
 /** Bring a span of time into sight, with some room around it. */
 function reveal(start, end) {
   const span = view.to - view.from;
@@ -568,9 +582,15 @@ function showWindow() {
 }
 
 function showPlayhead() {
-  const line = byId("playhead"), ruler = byId("ruler");
-  line.style.left = `${100 * (playhead - view.from) / (view.to - view.from)}%`;
-  line.hidden = playhead < view.from || playhead > view.to;
+  const ruler = byId("ruler");
+  for (const line of document.querySelectorAll(".playhead")) {
+    line.style.left = `${100 * (playhead - view.from) / (view.to - view.from)}%`;
+    line.hidden = playhead < view.from || playhead > view.to;
+  }
+  for (const [label, {at}] of lanes) { // class probabilities there, in %
+    const values = current.unpacked?.curves?.get(label), place = playhead / current.duration * values?.length;
+    at.textContent = values ? `${Math.round(100 * values[within(Math.floor(place), 0, values.length - 1)])} %` : "";
+  }
   byId("playhead-text").textContent = clock(playhead, 2);
   ruler.setAttribute("aria-valuemin", 0);
   ruler.setAttribute("aria-valuemax", current.duration);
@@ -606,15 +626,17 @@ const unpackedLast = []; // the recordings whose curves are in memory
 async function unpackCurves(recording) {
   if (recording.unpacked || !(recording.curves || recording.channels)) return;
   try {
-    const [curves, channels] = await Promise.all(
-      [[recording.curves, "classes"], [recording.channels, "names"]].map(([part, key]) => part && unpack(part.data, part[key].length)));
-    recording.unpacked = {curves: curves && new Map(recording.curves.classes.map((label, row) => [label, curves[row]])), channels};
+    const {curves, channels} = recording;
+    const rows = await Promise.all([curves && unpack(curves.data, curves.classes.length),
+                                    channels && unpack(channels.data, channels.names.length)]);
+    recording.unpacked = {curves: curves && new Map(curves.classes.map((label, row) => [label, rows[0][row]])),
+                          channels: rows[1]};
   } catch {
     notice("old", "This browser is too old to draw the class probabilities; all else works.");
   }
   unpackedLast.push(recording);
   if (unpackedLast.length > 20) unpackedLast.shift().unpacked = null;
-  if (recording === current) drawLater();
+  if (recording === current) { drawLater(); showPlayhead(); }
 }
 
 let drawing = 0;
@@ -738,17 +760,18 @@ function showInspector() {
   byId("nothing").hidden = Boolean(item);
   byId("selected").hidden = !item;
   if (!item) return;
-  byId("class-name").textContent = classes[item.label].name;
+  byId("class-name").textContent = nameOf(item);
   byId("class").firstElementChild.style.setProperty("--c", classes[item.label].color);
-  byId("class").setAttribute("aria-label", `Class: ${classes[item.label].name}. Change`);
-  byId("class").title = `${classes[item.label].name}: change (C)`;
+  byId("class").setAttribute("aria-label", `Class: ${nameOf(item)}. Change`);
+  byId("class").title = `${nameOf(item)}: change (C)`;
   for (const edge of ["start", "end"]) {
     if (document.activeElement !== byId(edge)) byId(edge).value = clock(item[edge], 2);
     byId(edge).classList.remove("wrong");
     byId(edge).removeAttribute("aria-invalid");
   }
-  byId("about").textContent = [`${rounded(item.end - item.start, 2)} s`, item.score === null ? "" : `score ${shortScore(item.score)}`,
-                               stateWords(item)].filter(Boolean).join(" · ");
+  const score = item.score === null ? "" : `score ${shortScore(item.score)}`;
+  const about = [`${rounded(item.end - item.start, 2)} s`, score, stateWords(item)];
+  byId("about").textContent = about.filter(Boolean).join(" · ");
   byId("accept").disabled = item.state === "kept";
 }
 
@@ -784,13 +807,14 @@ function chooseNeighbor(direction) {
   else say(direction > 0 ? "No segment after this one" : "No segment before this one");
 }
 
-const isInTimeline = () => byId("timeline").contains(document.activeElement) || document.activeElement === document.body;
+const isInTimeline = () =>
+  byId("timeline").contains(document.activeElement) || document.activeElement === document.body;
 
 function accept() {
   const item = chosenItem();
   if (!item) return say("Choose a segment first");
   const next = neighbor(1, true), focus = isInTimeline();
-  if (item.state === "open") changeItem(item, {}, `accept ${classes[item.label].name}`);
+  if (item.state === "open") changeItem(item, {}, `accept ${nameOf(item)}`);
   if (next) choose(next.id, {seek: true, focus});
   else if (focus) choose(item.id, {focus});
 }
@@ -799,8 +823,8 @@ function remove() {
   const item = chosenItem();
   if (!item) return say("Choose a segment first");
   const next = neighbor(1) ?? neighbor(-1), focus = isInTimeline();
-  changeItem(item, {state: "deleted"}, `delete ${classes[item.label].name} at ${clock(item.start)}`);
-  say(`Deleted ${classes[item.label].name} at ${clock(item.start)}`);
+  changeItem(item, {state: "deleted"}, `delete ${nameOf(item)} at ${clock(item.start)}`);
+  say(`Deleted ${nameOf(item)} at ${clock(item.start)}`);
   if (next) choose(next.id, {seek: true, focus});
   else { choose(null); if (focus) byId("timeline").focus({preventScroll: true}); }
 }
@@ -809,7 +833,8 @@ function setClass(label) {
   const item = chosenItem();
   if (!item) return;
   lastClass = label;
-  if (item.label !== label || item.state !== "kept") changeItem(item, {label}, `change ${classes[item.label].name} to ${classes[label].name}`);
+  if (item.label !== label || item.state !== "kept")
+    changeItem(item, {label}, `change ${nameOf(item)} to ${classes[label].name}`);
   choose(item.id, {focus: true});
   say(`Class: ${classes[label].name}`);
 }
@@ -824,14 +849,15 @@ function changeClass() {
 function addAtPlayhead() {
   if (!current) return;
   if (playhead < view.from || playhead > view.to) setPlayhead((view.from + view.to) / 2);
-  const length = Math.min(Math.max((view.to - view.from) / 20, 1), current.duration), start = Math.min(playhead, current.duration - length);
+  const length = Math.min(Math.max((view.to - view.from) / 20, 1), current.duration);
+  const start = Math.min(playhead, current.duration - length);
   pickClass(lastClass, label => addSegment(label, start, start + length));
 }
 
 function addSegment(label, start, end) {
   lastClass = label;
-  const item = {id: Math.max(-1, ...current.items.map(one => one.id)) + 1, label, start: rounded(start), end: rounded(end), score: null,
-                source: "added", state: "kept"};
+  const id = Math.max(-1, ...current.items.map(one => one.id)) + 1;
+  const item = {id, label, start: rounded(start), end: rounded(end), score: null, source: "added", state: "kept"};
   step(`add ${classes[label].name}`, [[current, {items: [...current.items, item]}]]);
   choose(item.id, {focus: true});
   say(`Added ${classes[label].name}, ${clock(start)} to ${clock(end)}`);
@@ -852,8 +878,8 @@ function shift(edge, seconds) {
   if (!item) return;
   const to = moved(item, edge, (edge === "end" ? item.end : item.start) + seconds);
   if (to.start === item.start && to.end === item.end) return;
-  changeItem(item, {start: to.start, end: to.end}, `move ${edge === "whole" ? "" : `the ${edge} of `}${classes[item.label].name}`,
-             `${item.id} ${edge}`);
+  const words = `move ${edge === "whole" ? "" : `the ${edge} of `}${nameOf(item)}`;
+  changeItem(item, {start: to.start, end: to.end}, words, `${item.id} ${edge}`);
   setPlayhead(edge === "end" ? to.end : to.start);
   reveal(edge === "end" ? to.end : to.start, edge === "start" ? to.start : to.end);
 }
@@ -880,12 +906,13 @@ function hold(edge) {
 function typed(edge) {
   const item = chosenItem(), input = byId(edge), seconds = secondsOf(input.value);
   if (!item || clock(item[edge], 2) === input.value.trim()) return;
-  const isRight = edge === "start" ? seconds >= 0 && seconds < item.end : seconds > item.start && seconds <= current.duration;
+  const isRight = edge === "start" ? seconds >= 0 && seconds < item.end
+    : seconds > item.start && seconds <= current.duration;
   input.classList.toggle("wrong", !isRight);
   input.setAttribute("aria-invalid", String(!isRight));
   if (!isRight) return say(Number.isNaN(seconds) ? "A time is written as 62.5 or 1:02.5"
     : `A segment lies between 0:00 and ${clock(current.duration)} and ends after it starts`);
-  changeItem(item, {[edge]: rounded(seconds)}, `move the ${edge} of ${classes[item.label].name}`);
+  changeItem(item, {[edge]: rounded(seconds)}, `move the ${edge} of ${nameOf(item)}`);
   setPlayhead(seconds);
   input.value = clock(seconds, 2);
 }
@@ -893,7 +920,8 @@ function typed(edge) {
 
 // --- mouse -----------------------------------------------------------------------------------------------------------
 
-/** Follow a pointer until it is let go. move(event, far): far once it was more than a click; end(event, far); Escape: cancel. */
+/** Follow a pointer until it is let go: move(event, far), end(event, far), or cancel() after Escape.
+    far: it has moved further than for a click. */
 function follow(event, move, end, cancel = () => {}) {
   if (event.button) return;
   const beginning = event.clientX, stop = new AbortController(), {signal} = stop;
@@ -944,7 +972,7 @@ function dragEdge(event, id, edge) {
       showPreview(moved(item, edge, rounded(timeAt(next) + offset, 2)));
       setPlayhead(preview[edge]);
     },
-    () => endPreview(`move the ${edge} of ${classes[item.label].name}`), () => showPreview(null));
+    () => endPreview(`move the ${edge} of ${nameOf(item)}`), () => showPreview(null));
 }
 
 function dragSegment(event, id) {
@@ -956,7 +984,7 @@ function dragSegment(event, id) {
   follow(event,
     (next, far) => { if (far) showPreview(moved(item, "whole", rounded(timeAt(next) + offset, 2))); },
     (next, far) => {
-      if (far) endPreview(`move ${classes[item.label].name}`);
+      if (far) endPreview(`move ${nameOf(item)}`);
       else setPlayhead(item.start);
     }, () => showPreview(null));
 }
@@ -991,7 +1019,8 @@ function dragRuler(event) {
 function dragOverview(event) {
   const box = byId("overview").getBoundingClientRect(), span = view.to - view.from;
   const at = next => (next.clientX - box.left) / box.width * current.duration;
-  const isInside = at(event) >= view.from && at(event) <= view.to, offset = isInside ? view.from - at(event) : -span / 2;
+  const isInside = at(event) >= view.from && at(event) <= view.to;
+  const offset = isInside ? view.from - at(event) : -span / 2;
   const go = next => setView(at(next) + offset, at(next) + offset + span);
   if (!isInside) go(event);
   follow(event, go, () => {});
@@ -1020,7 +1049,8 @@ const stemOf = name => name.split(/[\\/]/).at(-1).replace(/\.[^.]+$/, "").toLoca
 function takeFiles(picked) {
   const stems = new Map();
   for (const recording of recordings)
-    for (const name of [recording.name, `${recording.name}.x`, recording.media].filter(Boolean)) stems.set(stemOf(name), recording);
+    for (const name of [recording.name, `${recording.name}.x`, recording.media]) // .x: a name may end like a suffix
+      if (name) stems.set(stemOf(name), recording);
   let count = 0;
   for (const file of picked) {
     const recording = stems.get(stemOf(file.name)) ?? (picked.length === 1 ? current : null);
@@ -1079,7 +1109,9 @@ function startVideo() {
   const video = byId("video");
   video.onplay = () => { video.playbackRate = Number(byId("speed").value); requestAnimationFrame(playing); };
   video.onseeked = video.ontimeupdate = () => { if (videoFile()) setPlayhead(video.currentTime, true); };
-  video.onerror = () => { if (videoFile()) byId("player-text").textContent = `${videoFile().name}: this browser cannot play it.`; };
+  video.onerror = () => {
+    if (videoFile()) byId("player-text").textContent = `${videoFile().name}: this browser cannot play it.`;
+  };
   video.onloadedmetadata = () => {
     const off = Math.abs(video.duration - current.duration);
     byId("player-text").textContent = videoFile().name + (off > Math.max(2, 0.1 * current.duration)
@@ -1186,10 +1218,11 @@ function correctedEntry(name, entry) {
   if (!recording?.reviewed) return entry;
   const kept = recording.items.filter(item => item.state === "kept").sort(inTime);
   const annotations = kept.map(item => {
-    const annotation = {segment: [rounded(item.start), rounded(item.end)], label: classes[item.label].name};
+    const annotation = {segment: [rounded(item.start), rounded(item.end)], label: nameOf(item)};
     return data.classIds ? {...annotation, label_id: idOf(annotation.label)} : annotation;
   });
-  return {...entry, annotated: true, annotations: [...annotations, ...entry.annotations.filter(one => one.label === AMBIGUOUS)]};
+  const ambiguous = entry.annotations.filter(one => one.label === AMBIGUOUS);
+  return {...entry, annotated: true, annotations: [...annotations, ...ambiguous]};
 }
 
 const newIds = new Map();
@@ -1202,22 +1235,26 @@ function idOf(name) {
 
 /** The file as text, a line per recording; written by hand, as objects would put names that are numbers first. */
 function correctedText() {
-  const line = (name, value) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+  const lines = pairs => pairs.map(pair => pair.map(one => JSON.stringify(one)).join(": ")).join(",\n");
+  const entries = data.database.map(([name, entry]) => [name, correctedEntry(name, entry)]);
   const work = recordings.map(one => [one.name, encode(one)]).filter(([, stored]) => stored);
-  return `{"version": "SPOT review",\n"database": {\n${data.database.map(([name, entry]) => line(name, correctedEntry(name, entry))).join(",\n")}\n},\n`
-    + `"review": {"key": ${JSON.stringify(data.key)}, "recordings": {\n${work.map(one => line(...one)).join(",\n")}\n}}}\n`;
+  return `{"version": "SPOT review",\n"database": {\n${lines(entries)}\n},\n`
+    + `"review": {"key": ${JSON.stringify(data.key)}, "recordings": {\n${lines(work)}\n}}}\n`;
 }
 
 function download() {
-  const link = make("a", {href: URL.createObjectURL(new Blob([correctedText()], {type: "application/json"})), download: data.corrected});
+  const blob = new Blob([correctedText()], {type: "application/json"});
+  const link = make("a", {href: URL.createObjectURL(blob), download: data.corrected});
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   isUnsaved = false;
-  const reviewed = recordings.filter(one => one.reviewed).length, begun = recordings.filter(one => isTouched(one) && !one.reviewed).length;
+  const reviewed = recordings.filter(one => one.reviewed).length;
+  const begun = recordings.filter(one => isTouched(one) && !one.reviewed).length;
   const given = data.database.filter(([name, entry]) => entry.annotated === true && !byName.get(name)?.reviewed).length;
   byId("saved-text").textContent = `${data.corrected}: ${number(reviewed, "recording")} reviewed`
     + (given ? `, ${given.toLocaleString("en")} labeled before` : "") + ". "
-    + (begun ? `${number(begun, "recording")} with changes that ${begun === 1 ? "is" : "are"} not marked as reviewed ${begun === 1 ? "counts" : "count"} as unlabeled; the file keeps the changes for you to go on with.` : "");
+    + (begun ? `Begun, but not marked as reviewed and so not labeled: ${number(begun, "recording")}; the file keeps `
+               + "what was done there, to go on with." : "");
   byId("saved-command").hidden = byId("copy").hidden = !data.train;
   byId("command").textContent = data.train ?? "";
   byId("copy").textContent = "Copy the command";
@@ -1234,7 +1271,8 @@ function takeWork(text, name) {
   for (const recording of recordings) {
     const stored = content.review?.recordings?.[recording.name], entry = content.database[recording.name];
     if (isSame && stored) changes.push([recording, decode(recording, stored)]);
-    else if (!isSame && stored?.r === 1 && Array.isArray(entry?.annotations)) changes.push([recording, withAnnotations(recording, entry.annotations)]);
+    else if (!isSame && stored?.r === 1 && Array.isArray(entry?.annotations))
+      changes.push([recording, withAnnotations(recording, entry.annotations)]);
   }
   if (changes.length) step(`open ${name}`, changes);
   makeList();
@@ -1246,7 +1284,7 @@ function withAnnotations(recording, annotations) {
   const left = recording.items.map(item => item.state === "kept" ? {...item, state: "deleted"} : item);
   const segmentsIn = annotations.filter(one => one.label !== AMBIGUOUS && Array.isArray(one.segment));
   for (const {label, segment: [start, end]} of segmentsIn) {
-    const same = left.findIndex(item => item.state !== "kept" && classes[item.label].name === label
+    const same = left.findIndex(item => item.state !== "kept" && nameOf(item) === label
                                         && Math.abs(item.start - start) < 0.002 && Math.abs(item.end - end) < 0.002);
     if (same >= 0) left[same] = {...left[same], state: "kept"};
     else left.push({id: left.length, score: null, source: "added", ...itemOf([label, start, end])});
@@ -1275,7 +1313,8 @@ const KEYS = [
   {group: "Recordings", keys: ["p"], shown: "P", words: "recording before", run: () => openNeighbor(-1)},
   {group: "Recordings", keys: ["r"], shown: "R", words: "mark as reviewed, go to the next to do", run: toggleReviewed},
   {group: "Recordings", keys: ["/"], shown: "/", words: "search", run: () => byId("search").select()},
-  {group: "Recordings", keys: ["[", "]"], shown: "[ ]", words: "lower, higher score from which on", run: event => stepThreshold(event.key === "[" ? -1 : 1)},
+  {group: "Recordings", keys: ["[", "]"], shown: "[ ]", words: "lower, higher score from which on",
+   run: event => stepThreshold(event.key === "[" ? -1 : 1)},
   {group: "Segments", keys: ["j", "arrowright"], shown: "J →", words: "next segment", run: () => chooseNeighbor(1)},
   {group: "Segments", keys: ["k", "arrowleft"], shown: "K ←", words: "segment before", run: () => chooseNeighbor(-1)},
   {group: "Segments", keys: ["a", "enter"], shown: "A Enter", words: "accept, go to the next open one", run: accept},
@@ -1283,35 +1322,41 @@ const KEYS = [
   {group: "Segments", keys: ["c"], shown: "C", words: "change the class", run: changeClass},
   {group: "Segments", keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9"], shown: "1 … 9", words: "class of that row",
    run: event => { const label = [...lanes.keys()][Number(event.key) - 1]; if (label !== undefined) setClass(label); }},
-  {group: "Segments", keys: ["s"], shown: "S", words: "hold the start: ← → move it by 0.1 s, with Shift by 1 s", run: () => hold("start")},
+  {group: "Segments", keys: ["s"], shown: "S", words: "hold the start: ← → move it by 0.1 s, with Shift by 1 s",
+   run: () => hold("start")},
   {group: "Segments", keys: ["e"], shown: "E", words: "hold the end", run: () => hold("end")},
-  {group: "Segments", keys: ["shift+arrowleft", "shift+arrowright"], shown: "Shift+← Shift+→", words: "move the segment by 0.1 s",
-   run: event => shift("whole", event.key === "ArrowLeft" ? -STEP_SEC : STEP_SEC)},
+  {group: "Segments", keys: ["shift+arrowleft", "shift+arrowright"], shown: "Shift+← Shift+→",
+   words: "move the segment by 0.1 s", run: event => shift("whole", event.key === "ArrowLeft" ? -STEP_SEC : STEP_SEC)},
   {group: "Segments", keys: ["i"], shown: "I", words: "add one at the playhead", run: addAtPlayhead},
   {group: "View", keys: ["+", "="], shown: "+", words: "zoom in (Ctrl and wheel too)", run: () => zoom(1.6)},
   {group: "View", keys: ["-"], shown: "−", words: "zoom out", run: () => zoom(1 / 1.6)},
-  {group: "View", keys: ["0"], shown: "0", words: "whole recording", run: () => current && setView(0, current.duration)},
-  {group: "View", keys: ["f"], shown: "F", words: "zoom to the segment (double click too)", run: () => zoomTo(chosenItem())},
+  {group: "View", keys: ["0"], shown: "0", words: "whole recording", run: showWhole},
+  {group: "View", keys: ["f"], shown: "F", words: "zoom to the segment (double click too)",
+   run: () => zoomTo(chosenItem())},
   {group: "View", keys: ["pageup", "pagedown"], shown: "PgUp PgDn", words: "earlier, later (Shift and wheel too)",
    run: event => pan(event.key === "PageUp" ? -1 : 1)},
   {group: "Video", keys: [" "], shown: "Space", words: "play, pause", run: togglePlay},
   {group: "Video", keys: ["shift+ "], shown: "Shift+Space", words: "play the segment", run: playSegment},
-  {group: "Video", keys: [",", "."], shown: ", .", words: "playhead back, on by a frame", run: event => setPlayhead(playhead + (event.key === "," ? -1 : 1) * frameSec())},
+  {group: "Video", keys: [",", "."], shown: ", .", words: "playhead back, on by a frame",
+   run: event => setPlayhead(playhead + (event.key === "," ? -1 : 1) * frameSec())},
   {group: "Work", keys: ["z", "ctrl+z"], shown: "Z", words: "undo", run: undo},
   {group: "Work", keys: ["shift+z", "ctrl+shift+z", "ctrl+y"], shown: "Shift+Z", words: "redo", run: redo},
   {group: "Work", keys: ["d", "ctrl+s"], shown: "D", words: "download the annotations", run: download},
   {group: "Work", keys: ["?"], shown: "?", words: "this help", run: showHelp},
-  {group: "Work", keys: ["escape"], shown: "Esc", words: "no segment, back to the timeline", run: () => { choose(null); byId("timeline").focus({preventScroll: true}); }},
+  {group: "Work", keys: ["escape"], shown: "Esc", words: "no segment, back to the timeline",
+   run: () => { choose(null); byId("timeline").focus({preventScroll: true}); }},
 ];
 const KEY_OF = new Map(KEYS.flatMap(key => key.keys.map(name => [name, key])));
 
 function onKey(event) {
-  const target = event.target, isTyping = target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea");
+  const target = event.target;
+  const isTyping = target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea");
   if (event.altKey || document.querySelector("dialog[open]")) return;
   const isCtrl = event.ctrlKey || event.metaKey, letter = event.key.toLowerCase();
   const withShift = event.shiftKey && (letter.length > 1 || letter === " " || /[a-z]/.test(letter));
   const key = KEY_OF.get(`${isCtrl ? "ctrl+" : ""}${withShift ? "shift+" : ""}${letter}`);
-  if (!key || (isTyping && !(isCtrl && letter === "s")) || (!isCtrl && !settings.keys && letter.length === 1 && letter !== " ")) return;
+  const isOff = !settings.keys && !isCtrl && letter.length === 1 && letter !== " ";
+  if (!key || isOff || (isTyping && !(isCtrl && letter === "s"))) return;
   // What a control does with a key itself comes first.
   const isControl = target.matches?.("button:not(.bar), input, summary, video, a");
   if (isControl && [" ", "enter", "arrowleft", "arrowright", "pageup", "pagedown"].includes(letter)) return;
@@ -1340,8 +1385,10 @@ function rulerKeys(event) {
 
 function inputKeys(event, edge) {
   const by = {ArrowUp: STEP_SEC, ArrowDown: -STEP_SEC}[event.key];
-  if (by) { event.target.blur(); shift(edge, by); event.target.focus(); showInspector(); event.target.value = clock(chosenItem()[edge], 2); }
-  else if (event.key === "Enter") typed(edge);
+  if (by) {
+    shift(edge, by);
+    event.target.value = clock(chosenItem()[edge], 2);
+  } else if (event.key === "Enter") typed(edge);
   else if (event.key === "Escape") { event.target.value = clock(chosenItem()[edge], 2); choose(chosen, {focus: true}); }
   else return;
   event.preventDefault();
@@ -1359,11 +1406,13 @@ function start() {
   byId("threshold").max = byId("threshold-value").max = highest;
   byId("threshold-value").step = "any";
   byId("threshold-run").textContent = data.threshold === null ? "Default" : `Run: ${rounded(data.threshold, 3)}`;
-  byId("threshold-run").title = data.threshold === null ? "The run has no threshold of its own: half of the highest score" : `Chosen on ${data.chosenOn}`;
+  byId("threshold-run").title = data.threshold === null
+    ? "The run has no threshold of its own: half of the highest score" : `Chosen on ${data.chosenOn}`;
   const actions = {
-    undo, redo, download, help: showHelp, accept, delete: remove, class: changeClass, add: addAtPlayhead, reset: startOver,
-    reviewed: toggleReviewed, "zoom-in": () => zoom(1.6), "zoom-out": () => zoom(1 / 1.6), "zoom-all": () => current && setView(0, current.duration),
-    open: () => byId("open-file").click(), "threshold-run": () => setThreshold(data.threshold ?? topScore / 2),
+    undo, redo, download, help: showHelp, open: () => byId("open-file").click(), reset: startOver,
+    reviewed: toggleReviewed, accept, delete: remove, class: changeClass, add: addAtPlayhead,
+    "zoom-in": () => zoom(1.6), "zoom-out": () => zoom(1 / 1.6), "zoom-all": showWhole,
+    "threshold-run": () => setThreshold(firstThreshold),
     "channels-shown": () => { settings.channels = !channelsShown(); keepSettings(); showAll(); },
   };
   for (const [id, run] of Object.entries(actions)) byId(id).onclick = () => run();
@@ -1377,7 +1426,12 @@ function start() {
   byId("search").oninput = () => { byId("list").scrollTop = 0; makeList(); };
   for (const name of ["sort", "filter"]) {
     byId(name).value = settings[name];
-    byId(name).onchange = event => { settings[name] = event.target.value; keepSettings(); byId("list").scrollTop = 0; makeList(); };
+    byId(name).onchange = event => {
+      settings[name] = event.target.value;
+      keepSettings();
+      byId("list").scrollTop = 0;
+      makeList();
+    };
   }
   for (const edge of ["start", "end"]) {
     byId(edge).onchange = () => typed(edge);
@@ -1391,7 +1445,9 @@ function start() {
   byId("timeline").addEventListener("wheel", wheel, {passive: false});
   document.addEventListener("keydown", onKey);
   new ResizeObserver(() => { if (current) { showTimeline(); showList(); } }).observe(byId("ruler"));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (current) { drawLater(); showList(); } });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    if (current) { drawLater(); showList(); }
+  });
   window.addEventListener("beforeunload", event => { if (isUnsaved) event.preventDefault(); });
   window.addEventListener("storage", event => { // the same page in another window
     const recording = event.key?.startsWith(PREFIX) && recordings[event.key.slice(PREFIX.length)];

@@ -15,7 +15,7 @@ LEVELS = 64
 # Curves of all recordings together, before they are packed: 500 recordings of an hour make a page of some megabytes.
 PROBABILITY_BYTES, CHANNEL_BYTES = 24_000_000, 6_000_000
 LEAST_COLUMNS, MOST_COLUMNS = 200, 4000
-MOST_CLASSES, LEAST_PROBABILITY = 12, 0.1  # of one recording
+MOST_CLASSES, LEAST_PROBABILITY = 20, 0.1  # of one recording
 MOST_CHANNELS = 6
 
 

@@ -407,6 +407,16 @@ def test_work_outlives_the_page(page):
     assert page.inner_text("#progress-text").startswith("0 of 2 reviewed")
 
 
+def test_a_page_that_is_made_with_another_threshold_begins_with_it(page, path, tmp_path):
+    """What was set on the page of before does not hide what the new one was made for; the work stays."""
+    page.locator("#threshold").fill("0.4")
+    press(page, "j", "x")
+    text = path.read_text(encoding="utf-8")
+    (tmp_path / "again.html").write_text(text.replace('"threshold":0.5,', '"threshold":0.6,'), encoding="utf-8")
+    page.goto((tmp_path / "again.html").as_uri())
+    assert page.input_value("#threshold-value") == "0.6" and [one[0] for one in segments(page)] == ["jump"]
+
+
 @pytest.mark.parametrize(("script", "words"), [
     ("Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})",
      "keeps nothing"),

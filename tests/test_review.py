@@ -109,7 +109,7 @@ def test_a_channel_fills_its_range_and_a_constant_one_lies_in_the_middle():
 
 
 def test_more_recordings_get_fewer_columns_within_bounds():
-    """24 MB for 500 recordings of 12 classes: 4,000 columns each; never below 200, however many there are."""
+    """24 MB for 500 recordings of 12 curves: 4,000 columns each; never below 200, however many there are."""
     assert curves.columns_for(500, 12, curves.PROBABILITY_BYTES) == 4000
     assert curves.columns_for(2000, 12, curves.PROBABILITY_BYTES) == 1000
     assert curves.columns_for(10**6, 12, curves.PROBABILITY_BYTES) == 200
