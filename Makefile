@@ -8,7 +8,7 @@ VIDEO_READY := $(VENV)/.ready-video
 # Real recordings, as the Python package seglearn holds them; tools/convert_watch.py says whose they are.
 WATCH := data/demo_real/seglearn-1.2.5-py3-none-any.whl
 
-.PHONY: help demo demo-real test test-video features test-package test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
+.PHONY: help demo demo-real test test-video features test-package test-onnx test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -47,6 +47,10 @@ features: $(VIDEO_READY)  ## features of a folder of videos; see docs/from-video
 
 test-package: $(READY)  ## `pip install .` into a fresh environment, used from another folder
 	$(BIN)/python -m pytest -rs tests/package_install.py
+
+test-onnx: $(READY)  ## the exported network, run without torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-onnx.txt
+	$(BIN)/python -m pytest -rs tests/onnx_export.py
 
 test-browser: $(READY)  ## the report and the review page in the installed Chromium; skipped where there is none. SCREENSHOTS=FOLDER keeps what it shows
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-browser.txt

@@ -209,6 +209,9 @@ def relative_position(offset, length):
     The rows are views of one line of biases, which is cheaper than looking each up, in the backward pass above all.
     """
     reach = offset.shape[1] // 2
+    if torch.compiler.is_exporting():  # for a T that is not known yet
+        place = torch.arange(length, device=offset.device)
+        return offset[:, (place - place[:, None]).clamp(-reach, reach) + reach]
     beyond = length - 1 - reach
     if beyond > 0:
         line = torch.cat([offset[:, :1].expand(-1, beyond), offset, offset[:, -1:].expand(-1, beyond)], 1)

@@ -72,8 +72,7 @@ def print_what_to_look_at(folder, then):
     print("\nlook at")
     looks = {f"{folder}/report/report.html": "accuracy, errors and timelines on one page",
              **{str(path): "truth, detections and what the model sees on one time axis"
-                for path in sorted((Path(folder) / "timelines").glob("*.png"))[:1]},
-             f"{folder}/actions.csv": "the actions found: video, start, end, class, score"}
+                for path in sorted((Path(folder) / "timelines").glob("*.png"))[:1]}}
     width = max(map(len, looks))
     for path, what in looks.items():
         print(f"  {path:<{width}}  {what}")
