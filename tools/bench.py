@@ -13,49 +13,44 @@ loop. Data are random; steps are those of the real trainer. key=value replaces s
 import argparse
 import contextlib
 import functools
-import io
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench_data import (
+    CLASSES,
+    Answering,
+    RandomSource,
+    class_names,
+    plain_detections,
+    random_model,
+    random_outputs,
+    random_trainer,
+    random_videos,
+    settings_of,
+    to_file,
+)
+from bench_measure import HEADER, NAMES, Bench, gflop_of, line_of, peak_memory_mb, quiet, resident_mb, utilization
+
 from spot import command_line
-from spot.annotations import Video
-from spot.config import load_config
-from spot.config_values import decoding_values, grid_values, plain
-from spot.datasets import GridSettings, SnippetDataset, feature_statistics
-from spot.detectors import build_model
-from spot.devices import choose_device, choose_precision
+from spot.config_values import decoding_values
+from spot.devices import choose_device
 from spot.features import FeatureSource
-from spot.files import SpotError, streamed_results, write_json
-from spot.inference import detect_all
-from spot.nms import soft_nms
+from spot.files import SpotError, write_json
 from spot.packing import pack
-from spot.proposals import Decoding, class_evidence, detect, detections_of, mask_runs, to_results
-from spot.recordings import Recording, Times
-from spot_inference import detector_of
-from spot_train import make_trainer
-
-ROOT = Path(__file__).resolve().parent.parent
-CLASSES = 200
-PUBLISHED = "config/anet_published.yaml"
-# Every step has its unlabeled videos from the first one on.
-NO_BURN_IN = ["semi.burn_in=0", "semi.ramp=0", "dataset.feature_path=random"]
-NAMES = {"none": "fp32", "bf16": "bf16"}
+from spot.proposals import Decoding, detect, detections_of, to_results
 
 
-def main(argv=None):
+def make_parser():
     parser = command_line.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, section in SECTIONS.items():
         parser.add_argument(f"--{name}", action="store_true", help=section.__doc__.split("\n")[0])
@@ -72,7 +67,11 @@ def main(argv=None):
                         help="of torch (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="also write the rows here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    arguments = command_line.parse(parser, argv)
+    return parser
+
+
+def main(argv=None):
+    arguments = command_line.parse(make_parser(), argv)
     torch.set_num_threads(arguments.threads)
     bench = Bench(choose_device(arguments.device), arguments.threads, arguments.repeats, arguments.overrides)
     if arguments.child:
@@ -93,214 +92,6 @@ def main(argv=None):
     if arguments.json:
         write_json(arguments.json, {"device": bench.device_name, "threads": arguments.threads,
                                     "torch": torch.__version__, "rows": rows}, indent=1)
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
-class Bench:
-    """Where and how things are measured. A row of the table is a dict with the keys of COLUMNS, and `what`."""
-
-    def __init__(self, device, threads, repeats, settings):
-        self.device, self.threads, self.repeats, self.settings = device, threads, repeats, settings
-        self.on_gpu = device.type == "cuda"
-        self.device_name = torch.cuda.get_device_name(device) if self.on_gpu else "CPU"
-        fast = choose_precision("auto", device) == "bf16"
-        self.precisions = ("none", "bf16") if fast else ("none",)
-        self._matrices = {}
-
-    def clock(self, work):
-        """How long `work()` takes, with what it left to the GPU: (seconds, seconds of all processor cores together)."""
-        self.wait()
-        begin, of_processor = time.perf_counter(), time.process_time()
-        work()
-        self.wait()
-        return time.perf_counter() - begin, time.process_time() - of_processor
-
-    def wait(self):
-        if self.on_gpu:
-            torch.cuda.synchronize(self.device)
-
-    def product(self, amp):
-        """Multiply two large matrices: (GFLOP, seconds, seconds of all cores)."""
-        size = 8192 if self.on_gpu else 1536
-        if amp not in self._matrices:
-            kind = torch.bfloat16 if amp == "bf16" else torch.float32
-            self._matrices[amp] = torch.randn(size, size, device=self.device).to(kind)
-            self._matrices[amp] @ self._matrices[amp]
-        x = self._matrices[amp]
-        return 2e-9 * size**3, *self.clock(lambda: x @ x)
-
-    def measure(self, work, amp="none", gflop=None, videos=None):
-        """A row of medians of `work()`, which has `videos` in it; shares are of the product measured just before it."""
-        if gflop is None:  # else it has run once to be counted
-            work()
-        times, shares = [], []
-        for _ in range(self.repeats):
-            product, *floor = self.product(amp)
-            times.append(self.clock(work))
-            shares.append([(gflop or 0) / product * least / spent
-                           for least, spent in zip(floor, times[-1], strict=True)])
-        seconds, of_cores = (statistics.median(column) for column in zip(*times, strict=True))
-        row = {"precision": NAMES[amp], "seconds": seconds, "core s": of_cores}
-        if gflop is not None:
-            row |= {"GFLOP": gflop}
-            row |= {name: statistics.median(column)
-                    for name, column in zip(("share", "core share"), zip(*shares, strict=True), strict=True)}
-        if videos is not None:
-            row |= {"videos/s": videos / seconds, "per core": videos / of_cores}
-        if self.on_gpu:  # its cores say nothing
-            row = {name: value for name, value in row.items() if "core" not in name}
-        return row
-
-    def child(self, name, **values):
-        """What CHILDREN[name] returns in a process of its own, so that its peak memory is its own."""
-        command = [sys.executable, __file__, "--device", str(self.device), "--threads", str(self.threads), "--repeats",
-                   str(self.repeats), "--child", json.dumps([name, values]), *self.settings]
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
-def gflop_of(work):
-    """GFLOP of the matrix products in `work()`, attention and backward passes included."""
-    with sdpa_kernel([SDPBackend.MATH]), FlopCounterMode(display=False) as counter:  # it does not see fused kernels
-        work()
-    return counter.get_total_flops() / 1e9
-
-
-def peak_memory_mb(bench):
-    """The most memory that this process has had: of the GPU if it runs there, else resident."""
-    if bench.on_gpu:
-        return torch.cuda.max_memory_allocated(bench.device) / 1e6
-    with open("/proc/self/status") as file:  # getrusage would count what the parent process had
-        return next(int(line.split()[1]) * 1024 / 1e6 for line in file if line.startswith("VmHWM"))
-
-
-# Shares and rates stand twice: by the clock, and by the time of the processor cores, which hardly changes with what
-# else the machine does, but does not see a core that waits for another.
-COLUMNS = {"precision": (10, "s"), "seconds": (9, ".4g"), "core s": (9, ".4g"), "GFLOP": (8, ".1f"),
-           "share": (7, ".0%"), "core share": (12, ".0%"), "data share": (12, ".0%"), "videos/s": (10, ".0f"),
-           "per core": (10, ".0f"), "peak MB": (9, ".0f")}
-HEADER = " " * 58 + "".join(f"{name:>{width}}" for name, (width, _) in COLUMNS.items())
-
-
-def line_of(row):
-    cells = "".join(f"{format(row[name], kind):>{width}}" if name in row else " " * width
-                    for name, (width, kind) in COLUMNS.items())
-    return f"{row['what']:<58}{cells}  {row.get('note', '')}".rstrip()
-
-
-@contextlib.contextmanager
-def quiet():
-    """No progress bars: they are shown on terminals alone."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-# --- what is measured -------------------------------------------------------------------------------------------------
-
-
-class RandomSource:
-    """Random features of any video, always the same ones, with what data sets and `pack` ask of a `FeatureSource`."""
-
-    listed_missing = frozenset()
-    paths = "random"
-
-    def __init__(self, feat_dim, length):
-        self.feat_dim, self.length = feat_dim, length
-
-    def __contains__(self, name):
-        return True
-
-    def read(self, name):
-        seed = int(name.rpartition(" ")[2])
-        return np.random.default_rng(seed).standard_normal((self.feat_dim, self.length), np.float32)
-
-    def path_of(self, name):
-        return f"random[{name}]"
-
-
-def class_names(count=CLASSES):
-    return [f"class {number:03d}" for number in range(count)]
-
-
-def random_videos(first, count, classes):
-    """Annotated videos of 100 s with one to three segments of a class."""
-    found = []
-    for number in range(first, first + count):
-        random = np.random.default_rng(number)
-        times_sec = np.sort(random.uniform(0, 100, (random.integers(1, 4), 2)), axis=1)
-        label = class_names(classes)[number % classes]
-        found.append(Video(f"video {number}", 100.0, 25.0, "training", times_sec, (label,) * len(times_sec), 100.0,
-                           np.zeros((0, 2))))
-    return found
-
-
-def settings_of(bench, published, *overrides):
-    """The published settings, or the default ones with the key=value of the command line."""
-    path = ROOT / PUBLISHED if published else None
-    return load_config(path, [*NO_BURN_IN, *([] if published else bench.settings), *overrides])
-
-
-def random_trainer(bench, config, labeled, unlabeled, classes=CLASSES, source=None):
-    """The trainer that `spot_train.py` would make, on random videos; labeled, unlabeled: numbers of them."""
-    source = source or RandomSource(config.model.feat_dim, config.model.temporal_scale)
-    sets = [SnippetDataset(random_videos(first, count, classes), source, GridSettings(**grid_values(config)),
-                           class_names(classes), config.model.feat_dim, config.training.cache, bench.device)
-            for first, count in ((0, labeled), (labeled, unlabeled))]
-    model = random_model(bench, config, classes)
-    if config.model.standardize != "none":
-        model.set_statistics(*feature_statistics(*sets))
-    return make_trainer(config, model, *sets)
-
-
-def random_model(bench, config, classes=CLASSES):
-    torch.manual_seed(0)
-    sizes = {**plain(config.model), "standardize": "training"}
-    model = build_model(**sizes, num_classes=classes, chunks=config.pretext.chunks).to(bench.device)
-    model.settings = {**grid_values(config), **decoding_values(config), "class_names": class_names(classes)}
-    return model.eval()
-
-
-def random_outputs(bench, videos, config, probable):
-    """Model outputs of videos with one to three instances each: noise, and in an instance `probable` likely classes."""
-    random = torch.Generator().manual_seed(0)
-    length, classes = config.model.temporal_scale, CLASSES
-    center = torch.arange(length) + 0.5
-    logits = torch.randn(videos, classes + 1, length, generator=random)
-    mask_logits = 0.7 * torch.randn(videos, length, length, generator=random) - 3
-    for video in range(videos):
-        likely = torch.randperm(classes, generator=random)[:probable]
-        foreground = torch.zeros(length, dtype=torch.bool)
-        for _ in range(int(torch.randint(1, 4, (1,), generator=random))):
-            start, size = (torch.rand(2, generator=random) * torch.tensor([0.8, 0.5]) * length).tolist()
-            end = start + 0.05 * length + size
-            inside = (center >= start) & (center <= end)
-            mask_logits[video, inside] += 6 * torch.minimum(center - start, end - center).sigmoid()
-            logits[video, likely] += torch.linspace(6, 3, probable)[:, None] * inside
-            foreground |= inside
-        logits[video, -1] += 6 * ~foreground
-    if config.model.class_activation == "sigmoid":  # rare until something speaks for them
-        logits[:, :-1] -= 6
-    outputs = {"class_logits": logits, "masks": mask_logits.sigmoid(), "valid": torch.ones(videos, length).bool()}
-    return {key: value.to(bench.device) for key, value in outputs.items()}
-
-
-def plain_detections(outputs, video, activation, decoding):
-    """What `detections_of` gives for one video, class by class and snippet by snippet."""
-    starts, ends, quality = (x[0] for x in mask_runs(outputs["masks"][video : video + 1].cpu(), decoding.mask_thresh))
-    evidence = class_evidence({key: outputs[key][video : video + 1].cpu() for key in ("class_logits", "masks")},
-                              activation)[0, :-1] ** decoding.class_power
-    rows = []
-    for label, scores in enumerate(evidence):
-        segments, found = [], []
-        for snippet in scores.argsort(descending=True)[: decoding.top_k].tolist():
-            for start, end, weight in zip(starts[snippet].tolist(), ends[snippet].tolist(), quality[snippet].tolist(),
-                                          strict=True):
-                segments.append((start, end))
-                found.append(float(scores[snippet]) * weight**decoding.mask_power * (weight > 0))
-        kept, scores = soft_nms(segments, found, decoding.nms_sigma, decoding.min_score, decoding.max_detections)
-        rows += [(start, end, label, score) for (start, end), score in zip(kept.tolist(), scores.tolist(), strict=True)]
-    return sorted(rows, key=lambda row: -row[3])[: decoding.max_detections]
 
 
 # --- sections ---------------------------------------------------------------------------------------------------------
@@ -430,30 +221,6 @@ def compare(bench, outputs, config, decoding):
     return {**row, "note": f"a plain loop takes {slow / row.get('core s', row['seconds']) * videos:.0f} times as long"}
 
 
-class Answering(torch.nn.Module):
-    """A model that takes no time: it always gives the same outputs."""
-
-    def __init__(self, model, outputs):
-        super().__init__()
-        self.settings, self.class_activation, self.feat_dim = model.settings, model.class_activation, model.feat_dim
-        self.outputs, self.here = outputs, torch.nn.Parameter(torch.zeros(1, device=outputs["masks"].device))
-
-    def forward(self, features, valid=None):
-        return {key: value[: len(features)] for key, value in self.outputs.items()}
-
-
-def to_file(model, config, source, videos):
-    """Detect in random videos and write the file, as `spot_inference.py` does; returns the number of detections."""
-    detector = detector_of(model, config, model.settings["class_names"])
-    recordings = [Recording(f"video {number}", Times(100.0, 100.0, 25.0)) for number in range(videos)]
-    count = 0
-    with quiet(), tempfile.TemporaryDirectory() as folder, streamed_results(f"{folder}/detections.json", {}) as add:
-        for name, entries in detect_all(detector, source, recordings):
-            add(name, entries)
-            count += len(entries)
-    return count
-
-
 def costs(bench):
     """Time and peak memory of the default model against T, C, K, batch size and number of videos."""
     base = {"length": 100, "channels": 400, "classes": 200, "batch": 8}
@@ -518,27 +285,6 @@ def full(bench, training, evaluation, passes):
            "videos/s": evaluation / seconds, "peak MB": peak_memory_mb(bench)}
 
 
-@contextlib.contextmanager
-def utilization(bench):
-    """A list that receives how busy the GPU is, in %, twice a second; it stays empty where nobody tells."""
-    used, done = [], threading.Event()
-
-    def watch():
-        while bench.on_gpu and not done.wait(0.5):
-            try:
-                used.append(torch.cuda.utilization(bench.device))
-            except Exception:  # torch asks NVML, whose own error types come with a package that may be missing
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield used
-    finally:
-        done.set()
-        thread.join()
-
-
 def disk(bench, videos):
     """Training with training.cache=disk from a packed float16 file of VIDEOS videos of 100 x 2048."""
     found = bench.child("disk", videos=videos)
@@ -572,14 +318,7 @@ def train_from_disk(bench, videos):
                     f"after one and after two passes over it: {', '.join(f'{mb:.0f}' for mb in resident)} MB"}
 
 
-def resident_mb():
-    """The memory that this process has now."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 / 1e6 for line in file if line.startswith("VmRSS"))
-
-
 SECTIONS = {"machine": machine, "step": step, "mix": mix, "inference": inference, "costs": costs}
 CHILDREN = {"train": train_once, "detect": detect_once, "disk": train_from_disk}
-
 if __name__ == "__main__":
     command_line.run(main)
