@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from spot.files import atomic_path
 from spot.look import BLUE, GREEN, ORANGE, RED, WIDTH, as_png, shortened, tidy
+from spot.segments import middle_windows
 from spot.timelines import class_colors, draw_timeline, plan_timeline
 
 MINED_COLORS = {"easy foreground": GREEN, "hard foreground": RED, "hard background": ORANGE, "easy background": BLUE}
@@ -46,14 +47,6 @@ def save_video_picture(path, class_names, edges_sec, first_snippets, probabiliti
     picture.set_xlabel("seconds")
     with atomic_path(path) as temporary:
         temporary.write_bytes(as_png(figure))
-
-
-def middle_windows(length, first_snippets, num_snippets):
-    """For each of T' snippets, the window in whose middle it lies most, (T',), and its place there, (T',)."""
-    snippet = np.arange(length)
-    middles = first_snippets + (num_snippets - 1) / 2
-    window = np.abs(snippet[:, None] - middles).argmin(axis=1)
-    return window, snippet - first_snippets[window]
 
 
 def draw_probabilities(axis, edges_sec, probabilities, drawn, colors):

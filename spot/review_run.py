@@ -9,11 +9,10 @@ from tqdm import tqdm
 
 from spot.errors import SpotError
 from spot.losses import class_probabilities
-from spot.model_view import middle_windows
 from spot.proposals import prepare, run_windows, stack_windows, waveforms_of
 from spot.review import CORRECTED, Origin, base_videos, page_data, recording_entry, with_own, write_review
 from spot.review_curves import shown_channels
-from spot.segments import window_starts
+from spot.segments import middle_windows, window_starts
 from spot.text import read_lines
 
 __all__ = ["Origin", "annotations_if_readable", "base_annotations", "make_review", "training_command"]

@@ -176,3 +176,14 @@ def window_starts(length, num_snippets):
     last = length - num_snippets
     count = int(np.ceil(last / max(num_snippets // 2, 1))) + 1
     return np.linspace(0, last, count).round().astype(int).tolist()
+
+
+def middle_windows(length, first_snippets, num_snippets):
+    """For each of T' snippets, the window in whose middle it lies most, (T',), and its place there, (T',).
+
+    first_snippets: (W,) of windows of `num_snippets`, as `window_starts` places them
+    """
+    snippet = np.arange(length)
+    middles = first_snippets + (num_snippets - 1) / 2
+    window = np.abs(snippet[:, None] - middles).argmin(axis=1)
+    return window, snippet - first_snippets[window]

@@ -14,7 +14,7 @@ from spot.files import SpotError
 from spot.losses import class_probabilities
 from spot.names import pair_names
 from spot.proposals import prepare, stack_windows
-from spot.segments import window_starts
+from spot.segments import middle_windows, window_starts
 from spot.suggest import View, labels_of, suggest
 from spot.text import read_lines
 
@@ -83,25 +83,13 @@ def view_of(model, name, features, duration_sec, strength, batch_size=32):
                                                            generator=generator) * seen[:, None], seen),
                                     model.class_activation)
                 for _ in range(NUM_STRONG)]))
-    window, place = in_the_middle(first, features.shape[1], length)
+    window, place = middle_windows(features.shape[1], np.array(first), length)
     plain = torch.cat(plain).float().cpu().numpy()[window, :, place]  # (T', K+1)
     disturbed = torch.cat(disturbed, 1).float().cpu().numpy()[:, window, :, place]  # (T', views, K+1)
     snippets = torch.cat(embedding).float().cpu().numpy()[window, :, place]  # (T', D)
     return View(name, float(duration_sec), plain[:, :-1].sum(0) * duration_sec / len(plain),
                 entropy_bits(plain).mean().item(), np.abs(disturbed - plain[:, None]).max(-1).mean().item(),
                 evenly_spaced(snippets))
-
-
-def in_the_middle(first, count, length):
-    """For each snippet of a recording the window in which it lies most centrally, and its place there, (T',) each.
-
-    first: first snippets of the windows; count: T'; length: of a window
-    """
-    place = np.arange(count)[None] - np.array(first)[:, None]  # (W, T')
-    inside = (place >= 0) & (place < length)
-    depth = np.where(inside, np.minimum(place, length - 1 - place), -1)
-    window = depth.argmax(0)
-    return window, place[window, np.arange(count)]
 
 
 def entropy_bits(probabilities):

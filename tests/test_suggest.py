@@ -9,7 +9,7 @@ import torch
 
 from spot.suggest import NO_SINGLE_REASON, WEIGHTS, Labels, View, by_uncertainty, labels_of, ranks_of, suggest
 from spot.suggest_report import save_picture, table_text, write_table
-from spot.suggest_views import entropy_bits, in_the_middle, view_of, views_of
+from spot.suggest_views import entropy_bits, view_of, views_of
 
 CLASSES = ["jump", "run", "throw"]
 LABELS = Labels(np.array([4, 4, 0]), np.array([2.0, 2.0, 2.0]))
@@ -104,14 +104,6 @@ def detector(**changes):
     net = tiny.model(**changes).eval()
     net.settings = {"temporal_scale": tiny.T}
     return net
-
-
-def test_a_snippet_is_seen_by_the_window_in_whose_middle_it_is():
-    """Windows of 8 that begin at 0 and 4: 0..3 lie in the first alone, 8..11 in the second; 5 is 2 from the end of the
-    first and 1 from the begin of the second, 6 the other way round."""
-    window, place = in_the_middle([0, 4], 12, 8)
-    assert window.tolist() == [0] * 6 + [1] * 6
-    assert place.tolist() == [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 7]
 
 
 def test_entropy_in_bits():
