@@ -1,14 +1,15 @@
 """Which unlabeled recordings to annotate next, and why, from what a trained model sees in them. Numpy only.
 
-Four things speak for a recording, each measured against those that are left:
+Four things speak for a recording:
 
 - classes: it probably shows classes of which few actions are labeled
 - views: the model disagrees with itself about two views of it
 - coverage: its snippets are like many of the unlabeled ones and unlike all labeled ones
 - richness: many actions are expected in it
 
-One recording is chosen after the other, and each counts as labeled for the next: classes that it probably shows are
-rarer no longer, and what is like it is covered. So the choice is diverse. What the model sees comes from
+Each counts as a share of the best recording that is left, so what all recordings have alike decides nothing. One
+recording is chosen after the other, and each counts as labeled for the next: classes that it probably shows are rarer
+no longer, and what is like it is covered. So the choice is diverse. What the model sees comes from
 `spot.suggest_views`; nothing here knows a label of a recording that is not labeled.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 WEIGHTS = {"classes": 1.0, "views": 1.0, "coverage": 1.0, "richness": 1.0}
 NUM_TARGETS = 2000  # unlabeled snippets that stand for all of them where coverage is measured
 TOLD = 0.7  # a reason is told where a recording goes before this share of the others by it
+TINY = 1e-12  # instead of a best of 0
 NO_SINGLE_REASON = "no single reason: on average it goes before the others that are left"
 MOST_REASONS, MOST_CLASSES = 2, 3  # in the words of one recording
 LEAST_EXPECTED = 0.5  # actions of a class, from which on it is named
@@ -56,15 +58,14 @@ class Labels:
 class Suggestion:
     """One recording to annotate.
 
-    score: 0..1, the weighted mean of `ranks`; ranks: {kind: share of the recordings left that it goes before}
-    values: {kind: what was measured}; actions: expected number of actions
+    score: 0..1, the weighted mean of `parts`; parts: {kind: what was measured, as a share of the best that was left}
+    actions: expected number of actions
     kind: the one that speaks most for it; reasons: words
     """
 
     view: View
     score: float
-    ranks: dict
-    values: dict
+    parts: dict
     actions: float
     kind: str
     reasons: tuple
@@ -98,20 +99,20 @@ def suggest(candidates, labeled, labels, class_names, number, weights=None):
     typical = typical_values(candidates, expected)
     for _ in range(min(number, len(candidates))):
         values = _values(candidates, expected, distance, gap, count, left)
-        ranks = {kind: ranks_of(value) for kind, value in values.items()}
-        total = sum(weights.values())
-        score = sum(weights.get(kind, 0) * rank for kind, rank in ranks.items()) / total
-        best = int(score.argmax())  # of several the first, in the order of the names
+        parts = {kind: value / max(float(value.max()), TINY) for kind, value in values.items()}
+        score = sum(weights.get(kind, 0) * part for kind, part in parts.items()) / sum(weights.values())
+        best = int(score.argmax())  # of several the first one
         index = left[best]
-        own = {kind: float(value[best]) for kind, value in values.items()}
-        own_ranks = {kind: float(rank[best]) for kind, rank in ranks.items()}
-        order = sorted(weights, key=lambda kind: -weights[kind] * own_ranks[kind])
-        told = [kind for kind in order if own_ranks[kind] >= TOLD and weights[kind] > 0][:MOST_REASONS]
+        # A reason is what sets it apart: how far it is beyond the middle of those that are left.
+        beyond = {kind: weights.get(kind, 0) * float(part[best] - np.median(part)) for kind, part in parts.items()}
+        order = sorted(beyond, key=lambda kind: -beyond[kind])
+        told = [kind for kind in order if beyond[kind] > 0 and ranks_of(values[kind])[best] >= TOLD][:MOST_REASONS]
         closer = float((distance[:, index] < gap).mean())
         shown = shown_classes(expected[index], count, labels.count, class_names)
         words = [_words(kind, candidates[index], shown, expected[index].sum(), closer, typical) for kind in told]
-        chosen.append(Suggestion(candidates[index], float(score[best]), own_ranks, own, float(expected[index].sum()),
-                                 order[0], tuple(words) or (NO_SINGLE_REASON,)))
+        chosen.append(Suggestion(candidates[index], float(score[best]),
+                                 {kind: float(part[best]) for kind, part in parts.items()},
+                                 float(expected[index].sum()), order[0], tuple(words) or (NO_SINGLE_REASON,)))
         count = count + expected[index]
         gap = np.minimum(gap, distance[:, index])
         left = np.delete(left, best)
@@ -143,18 +144,26 @@ def typical_values(candidates, expected):
 def _values(candidates, expected, distance, gap, count, left):
     """{kind: (R,)} of the candidates `left`, given what is labeled or chosen by now.
 
-    classes: how much the logarithms of the numbers of actions per class grow, so that the tenth action of a class
-    counts little and the first one much
+    classes: the sum over the classes of the probability that it shows one, a Poisson variable of as many actions as are
+    expected, by how rare the class is: 1 / (1 + its labeled actions)
     coverage: how much nearer the unlabeled snippets come to the nearest labeled one, as a share of the way
     """
     own = expected[left]
     way = max(float(gap.mean()), 1e-12)
     return {
-        "classes": np.log1p(own / (1 + count)).sum(1),
+        "classes": rarity_of(own, count).sum(1),
         "views": np.array([candidates[index].disagreement for index in left]),
         "coverage": np.maximum(gap[:, None] - distance[:, left], 0).mean(0) / way,
         "richness": own.sum(1),
     }
+
+
+def rarity_of(expected, count):
+    """(..., K) what each class adds to a recording: the probability that it is there, by how rare it is.
+
+    expected: (..., K) actions; count: (K,) labeled ones
+    """
+    return (1 - np.exp(-expected)) / (1 + count)
 
 
 def _targets(candidates):
@@ -204,7 +213,7 @@ def shown_classes(expected, count, labeled, class_names):
     expected: (K,) actions in it; count: (K,) labeled ones and those expected in what is suggested before
     labeled: (K,) labeled ones alone
     """
-    gains = np.log1p(expected / (1 + count))
+    gains = rarity_of(expected, count)
     best = np.argsort(-gains, kind="stable")[:MOST_CLASSES]
     best = [place for place in best if expected[place] >= LEAST_EXPECTED] or [int(gains.argmax())]
     return listing_with([f"{class_names[place]} ({labeled[place] or 'none'} labeled)" for place in best])

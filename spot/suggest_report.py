@@ -28,17 +28,17 @@ def table_text(suggestions):
 
 
 def write_table(path, suggestions):
-    """A CSV with a row for every suggestion: what was measured, the share of the recordings that it goes before by each
-    kind (`rank_...`), and why in words."""
+    """A CSV with a row for every suggestion: what was measured, what speaks for it as a share of the best recording
+    that was left, by kind, and why in words."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["rank", "video", "score", "kind", "duration_sec", "actions", "disagreement", "uncertainty_bits",
-                    "coverage", *(f"rank_{kind}" for kind in TITLES), "reasons"])
+                    *TITLES, "reasons"])
     for rank, one in enumerate(suggestions, 1):
         view = one.view
         table.writerow([rank, view.name, f"{one.score:.4f}", one.kind, f"{view.duration_sec:.3f}", f"{one.actions:.2f}",
-                        f"{view.disagreement:.4f}", f"{view.uncertainty:.4f}", f"{one.values['coverage']:.4f}",
-                        *(f"{one.ranks[kind]:.4f}" for kind in TITLES), "; ".join(one.reasons)])
+                        f"{view.disagreement:.4f}", f"{view.uncertainty:.4f}",
+                        *(f"{one.parts[kind]:.4f}" for kind in TITLES), "; ".join(one.reasons)])
     write_text(path, text.getvalue())
 
 
@@ -60,7 +60,7 @@ def ranking_figure(suggestions, weights, num_candidates):
     total, begin = sum(weights.values()), np.zeros(len(shown))
     place = np.arange(len(shown)) - 0.16
     for kind, color in COLORS.items():
-        part = np.array([one.ranks[kind] * weights.get(kind, 0) / total for one in shown])
+        part = np.array([one.parts[kind] * weights.get(kind, 0) / total for one in shown])
         axis.barh(place, part, 0.4, begin, color=color)
         begin += part
     for row, one in enumerate(shown):
@@ -69,7 +69,7 @@ def ranking_figure(suggestions, weights, num_candidates):
         axis.text(0.004, row + 0.08, "\n".join(words), va="top", fontsize=8)
     axis.set_yticks(place, [f"{rank}. {one.view.name}" for rank, one in enumerate(shown, 1)])
     axis.set(xlim=(0, 1.05), ylim=(len(shown) - 0.35, -0.55),
-             xlabel="share of the recordings left that it goes before, mean over what speaks for it")
+             xlabel="what speaks for it, each as a share of the best recording that was left (mean)")
     axis.set_title(f"What to annotate next: {len(suggestions):,} of {num_candidates:,} unlabeled recordings"
                    + (f", the first {len(shown)}" if len(shown) < len(suggestions) else ""), loc="left")
     handles = [Patch(color=color, label=TITLES[kind]) for kind, color in COLORS.items() if weights.get(kind)]

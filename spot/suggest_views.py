@@ -87,9 +87,18 @@ def view_of(model, name, features, duration_sec, strength, batch_size=32):
     plain = torch.cat(plain).float().cpu().numpy()[window, :, place]  # (T', K+1)
     disturbed = torch.cat(disturbed, 1).float().cpu().numpy()[:, window, :, place]  # (T', views, K+1)
     snippets = torch.cat(embedding).float().cpu().numpy()[window, :, place]  # (T', D)
-    return View(name, float(duration_sec), plain[:, :-1].sum(0) * duration_sec / len(plain),
+    return View(name, float(duration_sec), shares_of(plain)[:, :-1].sum(0) * duration_sec / len(plain),
                 entropy_bits(plain).mean().item(), np.abs(disturbed - plain[:, None]).max(-1).mean().item(),
                 evenly_spaced(snippets))
+
+
+def shares_of(probabilities):
+    """(T, K+1) probabilities, each class for itself -> how each snippet is shared out among classes and background.
+
+    Squares, because a little probability of many classes all the time would else add up to many actions of each.
+    """
+    squares = probabilities.astype(np.float64) ** 2
+    return squares / np.maximum(squares.sum(1, keepdims=True), 1e-12)
 
 
 def entropy_bits(probabilities):

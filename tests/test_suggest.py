@@ -7,9 +7,19 @@ import pytest
 import tiny
 import torch
 
-from spot.suggest import NO_SINGLE_REASON, WEIGHTS, Labels, View, by_uncertainty, labels_of, ranks_of, suggest
+from spot.suggest import (
+    NO_SINGLE_REASON,
+    WEIGHTS,
+    Labels,
+    View,
+    by_uncertainty,
+    labels_of,
+    ranks_of,
+    rarity_of,
+    suggest,
+)
 from spot.suggest_report import save_picture, table_text, write_table
-from spot.suggest_views import entropy_bits, view_of, views_of
+from spot.suggest_views import entropy_bits, shares_of, view_of, views_of
 
 CLASSES = ["jump", "run", "throw"]
 LABELS = Labels(np.array([4, 4, 0]), np.array([2.0, 2.0, 2.0]))
@@ -30,11 +40,16 @@ def names(suggestions):
 
 
 def test_the_one_recording_of_a_class_without_labels_goes_first():
-    """One action of a class without a label adds log 2, one of a class with four log 1.2."""
+    """The others expect one jump and one run, of which four are labeled each; this one a jump and a throw."""
     first, *_ = suggest([*ALIKE, view("rare", (2, 0, 2))], LABELED, LABELS, CLASSES, 2)
     assert (first.view.name, first.kind) == ("rare", "classes")
     assert first.reasons == ("may show throw (none labeled) and jump (4 labeled)",)
-    assert first.values["classes"] == pytest.approx(np.log(2) + np.log(1.2))
+    assert first.parts["classes"] == 1
+
+
+def test_how_much_a_class_adds_by_hand():
+    """One expected action is there with 1 - 1/e = .632; of a class with 4 labeled ones it counts a fifth."""
+    assert rarity_of(np.array([1.0, 0.0, 1.0]), np.array([4, 4, 0])) == pytest.approx([0.1264, 0, 0.6321], abs=1e-4)
 
 
 def test_what_is_like_many_and_unlike_all_labeled_ones_goes_first_and_then_something_else():
@@ -69,7 +84,8 @@ def test_the_first_suggestions_are_of_different_kinds():
 
 
 def test_a_class_that_a_suggested_recording_shows_is_rare_no_longer():
-    """After the first recording with three throws, one with a dance of three runs more would gain as little."""
+    """Once a recording with six throws is chosen, the second one has less to add than one with runs, of which one
+    action is labeled."""
     one, two, other = view("one", (0, 0, 12)), view("two", (0, 0, 12)), view("other", (0, 16, 0))
     labels = Labels(np.array([4, 1, 0]), LABELS.mean_sec)
     assert names(suggest([one, two, other], LABELED, labels, CLASSES, 3, {"classes": 1})) == ["one", "other", "two"]
@@ -106,33 +122,39 @@ def detector(**changes):
     return net
 
 
+def test_a_snippet_is_shared_out_by_squares():
+    """.8 and .2 of actions beside .4 of background: .64, .04 and .16 of .84."""
+    assert shares_of(np.array([[0.8, 0.2, 0.4]])) == pytest.approx(np.array([[0.7619, 0.0476, 0.1905]]), abs=1e-4)
+
+
 def test_entropy_in_bits():
     """A coin has 1 bit, a sure class none."""
     assert entropy_bits(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])) == pytest.approx([2, 0], abs=1e-3)
 
 
 def test_a_view_of_a_long_recording():
-    """20 snippets in several windows of 8: expected seconds are the mean probabilities times the duration."""
+    """20 snippets in several windows of 8: the seconds of all classes are not more than there are."""
     features = np.random.default_rng(0).normal(size=(tiny.C, 20)).astype(np.float32)
     net = detector()
     calm, again = (view_of(net, "x", features, 40.0, CALM) for _ in range(2))
     assert calm.disagreement == pytest.approx(0, abs=1e-6) and calm.uncertainty == again.uncertainty
     assert calm.snippets.shape == (5, 8) and calm.class_sec.shape == (tiny.K,)
-    assert (calm.class_sec > 0).all() and calm.class_sec.max() < 40
+    assert (calm.class_sec > 0).all() and calm.class_sec.sum() < 40
     strong = view_of(net, "x", features, 40.0, {"noise": 1.0, "offset": 1.0, "channel_dropout": 0.5})
     assert strong.disagreement > 1e-3 and strong.uncertainty == pytest.approx(calm.uncertainty)
 
 
 def test_a_short_recording_is_seen_as_the_model_detects_in_it():
-    """The probabilities are those of the model's own forward pass over the valid part."""
+    """What is seen is that of the model's own forward pass over the valid part."""
     features = np.random.default_rng(0).normal(size=(tiny.C, 5)).astype(np.float32)
     net = detector()
     padded = torch.zeros(1, tiny.C, tiny.T)
     padded[0, :, :5] = torch.from_numpy(features)
     valid = torch.arange(tiny.T)[None] < 5
     with torch.no_grad():
-        expected = net(padded, valid)["class_logits"].sigmoid()[0, :-1, :5].mean(1) * 10
-    assert view_of(net, "x", features, 10.0, CALM).class_sec == pytest.approx(expected.numpy(), rel=1e-4)
+        probabilities = net(padded, valid)["class_logits"].sigmoid()[0, :, :5].T.numpy()
+    expected = shares_of(probabilities)[:, :-1].mean(0) * 10
+    assert view_of(net, "x", features, 10.0, CALM).class_sec == pytest.approx(expected, rel=1e-3)
 
 
 def test_views_of_videos_know_no_labels():
@@ -156,15 +178,15 @@ def test_recordings_are_prepared_as_for_detection(changes):
     net, grid = detector(**changes), tiny.GridSettings("window", tiny.T, stride=1, window=1)
     (seen,) = views_of(net, videos, tiny.Source(features), grid, CALM)
     with torch.no_grad():
-        own = net(torch.from_numpy(features["a"])[None])["class_logits"].sigmoid()[0, :-1].mean(1) * 8
-    assert seen.class_sec == pytest.approx(own.numpy(), rel=1e-4)
+        own = net(torch.from_numpy(features["a"])[None])["class_logits"].sigmoid()[0].T.numpy()
+    assert seen.class_sec == pytest.approx(shares_of(own)[:, :-1].mean(0) * 8, rel=1e-3)
 
 
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
 def test_table_and_picture_of_a_ranking(tmp_path):
-    candidates = [*ALIKE, view("rare $x$", (2, 0, 2)), view("unsure, too", disagreement=0.4)]
+    candidates = [*ALIKE, view("rare $x$", (2, 0, 2)), view("unsure, too", disagreement=0.2)]
     found = suggest(candidates, LABELED, LABELS, CLASSES, 3)
     text = table_text(found)
     assert text.splitlines()[0].startswith("  1. rare $x$") and len(text.splitlines()) == 3
@@ -172,7 +194,7 @@ def test_table_and_picture_of_a_ranking(tmp_path):
     with (tmp_path / "suggest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["video"] for row in rows] == names(found) and rows[0]["kind"] == "classes"
-    score = np.mean([float(rows[0][f"rank_{kind}"]) for kind in WEIGHTS])
+    score = np.mean([float(rows[0][kind]) for kind in WEIGHTS])
     assert score == pytest.approx(float(rows[0]["score"]), abs=1e-3)  # equal weights
     save_picture(tmp_path / "suggest.png", found, WEIGHTS, 6)
     assert (tmp_path / "suggest.png").stat().st_size > 10_000
