@@ -8,7 +8,7 @@ VIDEO_READY := $(VENV)/.ready-video
 # Real recordings, as the Python package seglearn holds them; tools/convert_watch.py says whose they are.
 WATCH := data/demo_real/seglearn-1.2.5-py3-none-any.whl
 
-.PHONY: help demo demo-real test test-video features test-package test-onnx test-browser fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
+.PHONY: help demo demo-real test test-video features test-package test-onnx test-browser docs fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -107,6 +107,9 @@ coverage: $(READY)  ## which lines and branches the tests reach
 
 mutation: $(READY)  ## do the tests notice a change? MODULES="losses files" for some modules; 20 changes of each
 	$(BIN)/python tools/mutation.py $(MODULES)
+
+docs: $(READY)  ## docs/settings.md anew, from spot/config.py
+	$(BIN)/python tools/write_settings.py
 
 lint: $(READY)  ## ruff over all code
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
 """The settings of a run: one dataclass per YAML section, one line per key; loading and saving them.
 
+The comment behind a key, or above it where there is none behind it, is its sentence in docs/settings.md (`make docs`),
+with its unit in brackets at the beginning.
+
 Only the scripts and `tools/` read settings; everything else in `spot/`, but for the modules `config_*`, receives plain
 values.
 """
@@ -53,7 +56,7 @@ class Dataset:
     video_anno_path: str = path(MISSING)  # annotation file, any format that spot/annotations.py reads
     video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations that do not tell
     # What files of annotation tools leave open, see docs/formats.md.
-    point_width: float | None = number(None, 0.001)  # seconds around an event without duration; null: it is refused
+    point_width: float | None = number(None, 0.001)  # [s] around an event without duration; null: it is refused
     classes_from: str = choice(*CLASSES_FROM)  # ELAN: the classes are the values of annotations, or the names of tiers
     tiers: Any = None  # list of the tiers (ELAN), attributes (VIA), controls (Label Studio) that are read; null: all
     complete_label: str | None = None  # an event of this label marks its recording as annotated; null: any event does
@@ -63,19 +66,22 @@ class Dataset:
     feature_path: Any = field(default=MISSING, metadata=PATH)
     feature_pattern: Any = None  # such as "{video}_rgb.npy", or one per path; null: {video}.* or v_{video}.*
     resample_streams: bool = False  # streams of different rate: to the length of the longest; false: refuse them
-    train_subset: str = "training"
-    eval_subset: str = "validation"
+    train_subset: str = "training"  # subset that is trained on, in any case of letters
+    eval_subset: str = "validation"  # subset that is detected in and evaluated on
     num_classes: int | None = None  # null: from the annotations; a number is checked against them
     class_file: str | None = path(None)  # one class per line, or a CSV of id,label; null: by label_id, or sorted
-    labeled: Any = field(default=0.1, metadata=PATH)  # share in (0, 1], annotated, file of ids, or info
+    # Which training videos show their labels: a share of them in (0, 1]; `annotated`: those that have some; a file with
+    # one id per line; or `info`, the rows of video_info_path that are not `training_unlabel`.
+    labeled: Any = field(default=0.1, metadata=PATH)
     split_seed: int = 0  # which videos a share takes
+    # resize: a whole video as temporal_scale snippets; window: windows of so many snippets, where each has its own time
     grid: str = choice(*CHOICES["grid"])
-    # Frames between two rows of the feature files (window grid); null: as their features.json says, else 16.
+    # [frames] between two rows of the feature files (window grid); null: as their features.json says, else 16
     stride: int | None = limited("stride", None)
     every: int = limited("every", 1)  # every n-th row is used: snippets are stride * every frames apart
-    window: int | None = limited("window", None)  # frames that a snippet sees (window grid); null: as stride
-    offset: int = limited("offset", 0)  # first frame of the first snippet (window grid)
-    fps: float | None = limited("fps", None)  # frames per second; null: as features.json says, else each video's own
+    window: int | None = limited("window", None)  # [frames] that a snippet sees (window grid); null: as stride
+    offset: int = limited("offset", 0)  # [frames] before the first snippet (window grid)
+    fps: float | None = limited("fps", None)  # [frames/s] null: as features.json says, else each video's own
     # Windows of raw samples of sensors become spectral channels; auto: where they are found to be such windows.
     sensor_channels: str = choice("auto", "spectral", "raw")
 
@@ -85,19 +91,20 @@ class Model:
     """Encoder, heads and their sizes."""
 
     detector: str = choice(*CHOICES["detector"])  # bmn: proposes segments, then classifies them; docs/extend.md
-    encoder: str = choice(*CHOICES["encoder"])
-    mask_head: str = choice(*CHOICES["mask_head"])
-    class_activation: str = choice(*CHOICES["class_activation"])
-    feat_dim: int | None = limited("feat_dim", None)  # C; null: as features.json says, else as the files are wide
-    temporal_scale: int = limited("temporal_scale", 100)  # T
-    embedding_head: int = limited("embedding_head", 4)  # H
-    embed_dim: int = limited("embed_dim", 128)  # D; the published encoder has D = C
-    dropout: float = limited("dropout", 0.1)
+    encoder: str = choice(*CHOICES["encoder"])  # what every snippet sees of the sequence; attention: as published
+    mask_head: str = choice(*CHOICES["mask_head"])  # pairwise: asks of each pair of snippets; fixed: as published
+    class_activation: str = choice(*CHOICES["class_activation"])  # a probability per class, or one distribution
+    # [channels] C, of the features; null: as features.json says, else as the files are wide
+    feat_dim: int | None = limited("feat_dim", None)
+    temporal_scale: int = limited("temporal_scale", 100)  # [snippets] T, that the model sees at once
+    embedding_head: int = limited("embedding_head", 4)  # H, heads of the attention
+    embed_dim: int = limited("embed_dim", 128)  # [channels] D, of the embedding; the published encoder has D = C
+    dropout: float = limited("dropout", 0.1)  # [share] of the encoder's values that a step leaves out
     # Of detector bmn; the paper has 128, 32 and 1, for many times the time and memory of a step.
-    map_channels: int = limited("map_channels", 32)  # of the map of proposals
-    map_samples: int = limited("map_samples", 16)  # points that each proposal reads
-    map_stride: int = limited("map_stride", 2)  # a cell of the map stands for so many starts and durations
-    map_durations: int | None = limited("map_durations", None)  # longest proposal in snippets; null: T
+    map_channels: int = limited("map_channels", 32)  # [channels] bmn: of the map of proposals
+    map_samples: int = limited("map_samples", 16)  # bmn: points that each proposal reads
+    map_stride: int = limited("map_stride", 2)  # bmn: a cell of the map stands for so many starts and durations
+    map_durations: int | None = limited("map_durations", None)  # [snippets] bmn: longest proposal; null: T
     # Zero mean and unit deviation per channel: over all training videos, or over each recording; auto: by the labels.
     # true and false of older runs are training and none.
     standardize: str = choice("auto", "training", "recording", "none")
@@ -107,23 +114,23 @@ class Model:
 class Training:
     """Steps, schedule, device, and what a run begins from."""
 
-    batch_size: int = number(16, 1)  # labeled videos per step, of each process
-    unlabeled_ratio: float = number(1.5, 0)  # unlabeled videos per labeled one
-    # auto: by the numbers of sequences, see spot/schedule.py; null: one pass over the labeled videos
+    batch_size: int = number(16, 1)  # labeled sequences per step, of each process
+    unlabeled_ratio: float = number(1.5, 0)  # unlabeled sequences per labeled one
+    # [steps] auto: by the numbers of sequences (spot/schedule.py); null: one pass over the labeled sequences
     steps_per_epoch: Any = "auto"
-    pretrain_epoch: int = number(0, 0)  # of the pretext stage
-    max_epoch: int = number(32, 0)
-    learning_rate: float = number(5e-4, 0)
-    weight_decay: float = number(0.05, 0)
-    optimizer: str = choice("adamw", "adam")
-    schedule: str = choice("cosine", "step")  # step: x 0.2 every 10 epochs, as published
-    random_seed: int = number(0, 0)
-    holdout: float = number(0.0, 0, 0.9)  # share of labeled videos kept out to watch mAP; 0: fixed schedule
-    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    pretrain_epoch: int = number(0, 0)  # [epochs] of the pretext stage
+    max_epoch: int = number(32, 0)  # [epochs] of the training on labels and pseudo labels
+    learning_rate: float = number(5e-4, 0)  # at its highest
+    weight_decay: float = number(0.05, 0)  # of weights; with adamw not of biases and norms
+    optimizer: str = choice("adamw", "adam")  # adam: as published
+    schedule: str = choice("cosine", "step")  # of the learning rate; step: x 0.2 every 10 epochs, as published
+    random_seed: int = number(0, 0)  # of the weights, of what a step draws, and of dropout
+    holdout: float = number(0.0, 0, 0.9)  # [share] of the labeled videos kept out to watch mAP; 0: fixed schedule
+    device: str = "auto"  # auto: a GPU where there is one; cpu, cuda, cuda:1
     amp: str = choice("auto", "none", "bf16")  # precision of a step; auto: bf16 where device or processor has it
     graph: str = choice("auto", "none")  # auto: a step is one CUDA graph where one process trains on a GPU
-    cache: str = choice("auto", "device", "memory", "disk")  # where features wait
-    resume: str | None = None  # auto: continue from last.pt
+    cache: str = choice("auto", "device", "memory", "disk")  # where features wait; auto: where they fit
+    resume: str | None = None  # auto: go on from last.pt where there is one; null: refuse a folder that holds a run
     pretrained: str | None = path(None)  # a checkpoint that replaces the pretext stage
 
 
@@ -131,59 +138,60 @@ class Training:
 class Augment:
     """How strong the student's view is."""
 
-    zoom: float = number(0.3, 0, 0.9)  # a view shows 1 - zoom .. 1 of a sequence
-    montage: float = number(0.5, 0, 1)  # share of views that end in a part of another sequence
-    noise: float = number(0.3, 0)  # Gaussian, in standard deviations of a channel
-    offset: float = number(1.0, 0)  # the same, but one for the whole sequence, of any strength up to this
-    channel_dropout: float = number(0.1, 0, 0.9)
-    snippet_masking: float = number(0.1, 0, 0.9)
+    zoom: float = number(0.3, 0, 0.9)  # [share] a view shows 1 - zoom .. 1 of a sequence
+    montage: float = number(0.5, 0, 1)  # [share] of views that end in a part of another sequence
+    noise: float = number(0.3, 0)  # [deviations] Gaussian, for each value; in deviations of a channel
+    offset: float = number(1.0, 0)  # [deviations] the same, but one for the whole sequence, of any strength up to this
+    channel_dropout: float = number(0.1, 0, 0.9)  # [share] of channels that are 0 in a whole sequence
+    snippet_masking: float = number(0.1, 0, 0.9)  # [share] of snippets that are 0, in short runs
 
 
 @dataclass
 class Pretext:
     """Weights and sizes of the tasks of the pretext stage."""
 
-    random_foreground: float = number(1.0, 0)  # weights of the three tasks
-    temporal_order: float = number(0.5, 0)
-    reconstruction: float = number(0.5, 0)
-    chunks: int = limited("chunks", 5)  # shuffled by the order task
-    dropped: float = number(0.3, 0, 0.9)  # share of features dropped and reconstructed
+    random_foreground: float = number(1.0, 0)  # weight of the task that finds segments which alone were kept
+    temporal_order: float = number(0.5, 0)  # weight of the task that tells where shuffled chunks were
+    reconstruction: float = number(0.5, 0)  # weight of the task that gives dropped features back
+    chunks: int = limited("chunks", 5)  # that the order task shuffles
+    dropped: float = number(0.3, 0, 0.9)  # [share] of the features that are dropped and given back
 
 
 @dataclass
 class Semi:
     """Where pseudo labels come from and how far they are trusted."""
 
-    method: str = choice(*METHODS, "none")
+    method: str = choice(*METHODS, "none")  # how unlabeled videos teach; none: they do not; self: as published
     targets: str = choice("soft", "hard")  # class probabilities, or the most probable class alone
-    class_threshold: float = number(0.3, 0, 1)
-    mask_threshold: float = number(0.5, 0, 1)
+    class_threshold: float = number(0.3, 0, 1)  # least class probability of a pseudo label that is used
+    mask_threshold: float = number(0.5, 0, 1)  # of a teacher's mask: from here on a snippet is inside
     confidence: float = number(0.6, 0, 1)  # fixmatch: least class probability of a pseudo label
     consistency: float = number(10.0, 0)  # mean_teacher, sstap: weight of the difference between student and teacher
-    ema_decay: float = number(0.99, 0, 1)
+    ema_decay: float = number(0.99, 0, 1)  # [share] of the teacher that stays at a step
     weight: float = number(0.5, 0)  # of the unlabeled losses
     rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
-    # Share of the steps on labels alone, until the teacher is worth hearing; auto: by the numbers of sequences.
+    # [share] of the steps on labels alone, until the teacher is worth hearing; auto: by the numbers of sequences
     burn_in: Any = "auto"
-    ramp: float = number(0.1, 0, 1)  # share of the steps until the unlabeled losses have their full weight
+    ramp: float = number(0.1, 0, 1)  # [share] of the steps until the unlabeled losses have their full weight
 
 
 @dataclass
 class Testing:
     """How outputs become detections, and at which tIoU they are measured."""
 
+    # Each proposes the run of snippets above it, numbers in [0, 1).
     mask_thresh: list[float] = field(default_factory=lambda: [0.2, 0.35, 0.5, 0.65, 0.8])
-    top_k: int = limited("top_k", 256)  # snippets per class and sequence, at most T
-    class_power: float = limited("class_power", 1.0)  # exponents of the three factors of a score; 0 leaves one out
-    mask_power: float = limited("mask_power", 0.5)
-    video_power: float = limited("video_power", 0.0)
-    nms_sigma: float = limited("nms_sigma", 0.4)
-    min_score: float = limited("min_score", 0.001)
+    top_k: int = limited("top_k", 256)  # [snippets] of a sequence that propose, per class; at most T
+    class_power: float = limited("class_power", 1.0)  # exponent of the instance's class in a score; 0: left out
+    mask_power: float = limited("mask_power", 0.5)  # exponent of the mask's quality in a score; 0: left out
+    video_power: float = limited("video_power", 0.0)  # exponent of the class's best score in the video; 0: left out
+    nms_sigma: float = limited("nms_sigma", 0.4)  # of Gaussian Soft-NMS: scores x exp(-tIoU^2 / sigma)
+    min_score: float = limited("min_score", 0.001)  # detections below it are dropped
     max_detections: int = limited("max_detections", 200)  # per video
-    class_scores: str = path("none")  # an external video classifier's file
-    class_scores_fusion: str = choice(*CHOICES["fusion"])
+    class_scores: str = path("none")  # file of an external video classifier that says what; none: the model does
+    class_scores_fusion: str = choice(*CHOICES["fusion"])  # of foreground and classifier: product, or its root
     class_scores_top: int = number(2, 1)  # classes of the external classifier per video
-    batch_size: int = number(32, 1)
+    batch_size: int = number(32, 1)  # sequences that the model sees at once
     amp: str = choice("none", "auto", "bf16")  # precision of the model; auto: bf16 where device or processor has it
     action_threshold: float | None = number(None, 0)  # least score in actions.csv; null: as the training chose
     tiou: Any = "0.5:0.95:10"  # first:last:count of the tIoU thresholds, or a list of them
@@ -198,17 +206,18 @@ LOSS_WEIGHTS = {"class": 1.0, "mask": 1.0, "instance": 1.0, **dict.fromkeys(LOSS
 class Config:
     """All settings: a section per field, and the keys of the scripts themselves."""
 
-    output_path: str = path("runs/spot")
+    output_path: str = path("runs/spot")  # the run folder; detections and metrics land there too
     checkpoint: str | None = path(None)  # inference: a run folder or a file; null: output_path
     # Inference on videos without annotation; the settings that were trained with hold where these are null.
     features: Any = field(default=None, metadata=PATH)  # feature file or folder; a list: channels are concatenated
     videos: str | None = path(None)  # video file or folder: extracted by the backbone of the run, in place of features
     weights: str | None = path(None)  # of that backbone, where they are in a folder
-    fps: float | None = limited("fps", None)  # frames per second
-    stride: int | None = limited("stride", None)  # frames between two rows of the feature files
-    every: int | None = limited("every", None)  # every n-th row is used
-    window: int | None = limited("window", None)  # frames that a snippet sees
-    duration: str | None = path(None)  # seconds of every video, or a CSV with columns video, duration and perhaps fps
+    fps: float | None = limited("fps", None)  # [frames/s] of features=
+    stride: int | None = limited("stride", None)  # [frames] between two rows of the files of features=
+    every: int | None = limited("every", None)  # every n-th row of features= is used
+    window: int | None = limited("window", None)  # [frames] that a snippet of features= sees
+    # [s] of every video of features=, or a CSV with columns video, duration and perhaps fps
+    duration: str | None = path(None)
     dataset: Dataset = field(default_factory=Dataset)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
