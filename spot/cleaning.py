@@ -44,6 +44,10 @@ class Video:
     media: str | None = None
     centers_sec: np.ndarray | None = None
 
+    def __repr__(self):
+        duration = "duration not known" if self.duration_sec is None else f"{self.duration_sec:g} s"
+        return f"Video({self.name!r}, {self.subset or 'no subset'}, {duration}, {len(self.labels)} segments)"
+
 
 def clean_segments(video, feature_end_sec=math.inf):
     """The segments of a video that can be trained on: clipped to [0, duration], empty ones dropped.

@@ -228,6 +228,21 @@ class SnippetDataset:
         return {"features": features, "valid": valid, "counts": counts, "first_row": first_row, "segments": segments,
                 "labels": labels}
 
+    def __getitem__(self, index):
+        """One sequence, as `batch` gives it without its first axis, and the name of its video.
+
+        Sequences are of one shape, so torch's DataLoader makes batches with the same keys of them. The features are on
+        the grid and, where that was chosen, standardized by recording; statistics of the training set are the model's.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sequence {index} of {len(self)}")
+        index = index % len(self)
+        return {**{key: value[0] for key, value in self.batch([index]).items()}, "name": self.names_of([index])[0]}
+
+    def __repr__(self):
+        return (f"SnippetDataset({len(self.videos)} videos, {len(self)} sequences of {self.num_snippets} snippets, "
+                f"{self.num_classes} classes)")
+
     def names_of(self, indices):
         """Video names of sequences, for messages."""
         return [self.videos[video].name for video in self.sequence_video[np.asarray(indices)]]

@@ -75,6 +75,12 @@ class Evaluation:
     matches: np.ndarray
     counted: np.ndarray
 
+    def __repr__(self):
+        per_tiou = ", ".join(f"{threshold_key(tiou)}: {value:.4f}"
+                             for tiou, value in zip(self.tiou_thresholds, self.mAP, strict=True))
+        return (f"Evaluation(average_mAP {self.average_mAP:.4f}; mAP at tIoU {per_tiou}; {self.num_videos} videos, "
+                f"{self.num_segments} segments, {len(self.classes)} classes, {self.num_predictions} predictions)")
+
     @property
     def mAP(self):
         """(R,) mean of `ap` over the classes."""

@@ -16,6 +16,7 @@ from spot.files import SpotError
 from spot.limits import DECODING, GRID, fault, listed_rates, shown
 from spot.losses import class_probabilities, pooled_class_logits
 from spot.nms import soft_nms_batch
+from spot.results import as_detections
 from spot.segments import window_starts
 from spot.standardize import by_recording
 from spot.targets import segment_coverage
@@ -316,7 +317,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
             for index, rows in zip(chunk, found, strict=True):
                 rows[:, :2] = grids[index].to_sec(rows[:, :2])
                 detections[index] = rows[rows[:, 1] > rows[:, 0]]
-    return detections
+    return as_detections(detections)
 
 
 def _refuse_settings(model, settings, rates, batch_size, amp):
