@@ -2,6 +2,7 @@
 
     python spot_train.py [--config config/anet.yaml] [section.key=value ...]
     python spot_train.py RUN [section.key=value ...]             go on with a run that was stopped, by its own settings
+    python spot_train.py --config C --seeds 0,1,2                a run per seed: trained, detected, evaluated; the mean
     python spot_train.py --config C --check                      read everything once, tell what is wrong with it
     python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
 
@@ -31,6 +32,8 @@ def make_parser():
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--check", action="store_true", help="read all data once, report on it, do not train")
     task.add_argument("--pack", metavar="FILE.h5", help="write the features of all annotated videos into one HDF5 file")
+    task.add_argument("--seeds", metavar="0,1,2", help="train, detect and evaluate with each training.random_seed, in "
+                      "OUTPUT_PATH/seed0 ...; mean and deviation in OUTPUT_PATH/seeds.json")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                         help="precision of --pack (default: %(default)s)")
     return parser
@@ -44,7 +47,7 @@ from collections import Counter
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from spot import checkpoint, distributed
+from spot import checkpoint, commands, distributed
 from spot.annotations import labeled_split
 from spot.config import load_config, save_config
 from spot.config_runs import refuse_own_video_keys, with_own
@@ -58,7 +61,7 @@ from spot.engine import Augmentation, PretextTasks, Trainer
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
-from spot.files import SpotError, write_json
+from spot.files import SpotError, read_json, write_json
 from spot.inference import detect_all
 from spot.meaning import Meaning, digest
 from spot.operating_point import choose_thresholds, measure, middle_tiou
@@ -66,11 +69,13 @@ from spot.packing import pack
 from spot.proposals import detect, to_results
 from spot.recordings import annotated_recording, centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
+from spot.seeds import seeds_in, summary, summary_text
 from spot.semi import SemiSupervision
 from spot.sidecar import write_sidecar
 from spot.standardize import choose_standardization
 from spot.waveforms import choose_waveforms
 from spot_inference import detector_of
+from spot_inference import main as detect_subset
 
 NAMED = 6  # keys in a note
 
@@ -79,7 +84,10 @@ def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
     config = settings_of(arguments)
     refuse_own_video_keys(config, "is a key of spot_inference.py")
-    if not (arguments.check or arguments.pack):
+    if arguments.seeds:
+        with telling_how_to_go_on(config.output_path, argv):
+            train_seeds(config, seeds_in(arguments.seeds), arguments)
+    elif not (arguments.check or arguments.pack):
         with telling_how_to_go_on(config.output_path, argv):
             train(own_settings(config, arguments.config, arguments.overrides))
     elif distributed.is_first():
@@ -87,6 +95,30 @@ def main(argv=None):
             check(config)
         else:
             pack_features(config, arguments.pack, arguments.dtype)
+
+
+def train_seeds(config, seeds, arguments):
+    """Train, detect and evaluate with one random seed after another; print and write what they have in common.
+
+    A seed that an earlier call has finished is trained no more where `training.resume=auto` is given.
+    """
+    if arguments.run or any(word.startswith("training.random_seed=") for word in arguments.overrides):
+        raise SpotError("--seeds begins runs by --config and gives each its training.random_seed; leave out "
+                        + (arguments.run or "training.random_seed"))
+    metrics, out = {}, Path(config.output_path)
+    for seed in seeds:
+        own = [f"output_path={out / f'seed{seed}'}", f"training.random_seed={seed}"]
+        if distributed.is_first():
+            print(f"\nseed {seed}, in {out / f'seed{seed}'}")
+        folder = train(own_settings(load_config(arguments.config or DEFAULT_CONFIG, [*arguments.overrides, *own]),
+                                    arguments.config, [*arguments.overrides, *own]))
+        detect_subset([str(folder.path)])
+        if distributed.is_first():
+            commands.main_of("eval")([str(folder.path)])
+            metrics[seed] = read_json(folder.path / "metrics.json")
+    if distributed.is_first():
+        write_json(out / "seeds.json", found := summary(metrics), indent=1)
+        print(f"\n{summary_text(found)}\nthe same: {out / 'seeds.json'}")
 
 
 def settings_of(arguments):

@@ -1,6 +1,7 @@
 """The installed commands spot-train, spot-detect and spot-eval: the three scripts, run as they are."""
 
 import runpy
+from importlib import import_module
 from importlib.util import find_spec
 
 
@@ -15,9 +16,19 @@ def detect():
 
 
 def evaluate():
-    """eval.py, which is installed under a name of its own; not so where a clone is installed to be edited."""
-    _run("spot_eval" if find_spec("spot_eval") else "eval")
+    """eval.py"""
+    _run("eval")
 
 
-def _run(module):
-    runpy.run_module(module, run_name="__main__", alter_sys=False)
+def main_of(script):
+    """The function `main` of a script, `spot_train`, `spot_inference` or `eval`."""
+    return import_module(_module_of(script)).main
+
+
+def _run(script):
+    runpy.run_module(_module_of(script), run_name="__main__", alter_sys=False)
+
+
+def _module_of(script):
+    """eval.py is installed under a name of its own; not so in a clone."""
+    return "spot_eval" if script == "eval" and find_spec("spot_eval") else script
