@@ -6,6 +6,7 @@ import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -145,6 +146,14 @@ def test_settings_that_a_page_names_exist(page):
             if pattern.fullmatch(word) and not word.endswith((".py", ".md", ".json")):
                 key, value = re.fullmatch(r"([\w.]+)[=:]?(.*)", word).groups()
                 check_setting(f"{key}={value}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_that_a_page_names_exists(page):
+    """`spot.module.name`, alone in backquotes or called there; docs/extend.md names what its reader writes."""
+    for code in blocks_of(page.read_text(encoding="utf-8"))[1]:
+        if found := re.match(r"spot(\.\w+)+(?=$|\()", code):
+            resolve_name(found[0])
 
 
 def test_the_page_of_all_settings_is_current():
