@@ -323,13 +323,17 @@ def described_elsewhere(config, folder):
 
 
 def write_description(config, folder):
-    """Settings and labeled videos of a run, beside detections that lie elsewhere."""
+    """Settings, classes and labeled videos of a run, beside detections that lie elsewhere.
+
+    By the classes, in their order, the report gives each the color that it has in the other pictures.
+    """
     save_config(config, folder.config)
-    labeled = RunFolder(folder_of(config.checkpoint)).labeled
-    if labeled.is_file():
-        write_text(folder.labeled, labeled.read_text(encoding="utf-8"))
-    else:
-        folder.labeled.unlink(missing_ok=True)
+    run = RunFolder(folder_of(config.checkpoint))
+    for own, copied in ((run.labeled, folder.labeled), (run.classes, folder.classes)):
+        if own.is_file():
+            write_text(copied, own.read_text(encoding="utf-8"))
+        else:
+            copied.unlink(missing_ok=True)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

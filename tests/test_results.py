@@ -6,12 +6,20 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from tiny import LABELED, C, K, T, dataset, model, video
 from torch.utils.data import DataLoader
 
+import spot_inference
+from spot.annotations import read_class_file
+from spot.checkpoint import RunFolder
+from spot.config import load_config
 from spot.evaluation import evaluate_detections
+from spot.findings import gather
 from spot.proposals import detect
+from spot.report_pictures import pictures_of
 from spot.results import as_detections
+from spot.timelines import class_colors, plan_timeline
 
 ROWS = [[1.5, 20, 2, 0.91]] + [[i, i + 1, 0, 0.5] for i in range(6)]
 
@@ -74,3 +82,40 @@ def test_a_data_loader_makes_batches_of_them():
     assert len(batches) == -(-len(data) // 4) and batches[0]["features"].shape == (4, C, T)
     assert [name for batch in batches for name in batch["name"]] == data.names_of(range(len(data)))
     assert torch.equal(batches[0]["labels"], data.batch(range(4))["labels"])
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_class_has_one_color_where_not_all_are_evaluated(tmp_path):
+    """Colors go by the place among the run's classes; detections elsewhere have these beside them, for the report."""
+    own, elsewhere = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "elsewhere")
+    own.describe(["jump", "run", "throw"], ["a"])
+    config = load_config(None, [f"checkpoint={own.path}", f"output_path={elsewhere.path}"])
+    spot_inference.write_description(config, elsewhere)
+    names = read_class_file(elsewhere.classes)
+    result = evaluate_detections([video("a", (1, 4, "throw"))], {"results": {}}, "training", [0.5])
+    pictures = {picture.name: picture for picture in pictures_of(gather(result, 10), class_order=names)}
+    bar, = pictures["ap_by_class"].figure.axes[0].patches
+    assert result.classes == ["throw"] and bar.get_facecolor() == to_rgba(class_colors(names)["throw"])
+    own.classes.unlink()
+    spot_inference.write_description(config, elsewhere)
+    assert not elsewhere.classes.exists() and elsewhere.labeled.exists()
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_no_axis_lies_around_zero_where_all_or_nothing_is_found(found):
+    """Such as one from -0.05 to 0.05: shares and gains begin at 0."""
+    entries = [{"label": "run", "score": 0.9, "segment": [1, 4]}] if found else []
+    result = evaluate_detections([video("a", (1, 4, "run"))], {"results": {"a": entries}}, "training", [0.5, 0.7])
+    for picture in pictures_of(gather(result, 10)):
+        for axis in picture.figure.axes:
+            for low, high in (sorted(axis.get_ylim()), sorted(axis.get_xlim())):
+                assert low >= 0 or high >= 0.6, picture.name
+
+
+def test_a_video_without_annotation_has_no_strip_of_truth():
+    colors = class_colors(["run"])
+    for truth in (None, (np.zeros((0, 2)), ())):
+        planned = plan_timeline([[1, 2]], ["run"], [0.5], colors, 8.0, truth)
+        assert [strip.name for strip in planned.strips] == ["detected"]
