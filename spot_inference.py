@@ -70,7 +70,6 @@ from spot.meaning import check_fit, differences, named, named_decoding
 from spot.proposals import Decoding
 from spot.recordings import annotated_recording, open_own, own_class_names, own_grid, own_recordings
 from spot.sidecar import read_sidecar
-from spot.suggest import WEIGHTS
 from spot.suggest_views import STRENGTH, parted, suggest_among
 
 
@@ -212,7 +211,7 @@ def suggest_recordings(config, flags):
     print(f"{len(labeled):,} recordings are labeled, {len(unlabeled):,} are not; to annotate next:\n"
           f"{table_text(suggestions)}")
     write_table(folder / "suggest.csv", suggestions)
-    save_picture(folder / "suggest.png", suggestions, WEIGHTS, len(unlabeled))
+    save_picture(folder / "suggest.png", suggestions, len(unlabeled))
     print(f"the same as a table and as a picture: {folder / 'suggest.csv'}, {folder / 'suggest.png'}")
 
 

@@ -9,10 +9,11 @@ Four things speak for a recording:
 
 Each counts as a share of the best recording that is left, so what all recordings have alike decides nothing. One
 recording is chosen after the other, and each counts as labeled for the next: classes that it probably shows are rarer
-no longer, and what is like it is covered. So the choice is diverse. What the model sees comes from
-`spot.suggest_views`; nothing here knows a label of a recording that is not labeled.
+no longer, what is like it is covered, and its main reason weighs less. So the choice is diverse. What the model sees
+comes from `spot.suggest_views`; nothing here knows a label of a recording that is not labeled.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +60,14 @@ class Suggestion:
     """One recording to annotate.
 
     score: 0..1, the weighted mean of `parts`; parts: {kind: what was measured, as a share of the best that was left}
-    actions: expected number of actions
+    weights: {kind: share of the score}; actions: expected number of actions
     kind: the one that speaks most for it; reasons: words
     """
 
     view: View
     score: float
     parts: dict
+    weights: dict
     actions: float
     kind: str
     reasons: tuple
@@ -96,15 +98,17 @@ def suggest(candidates, labeled, labels, class_names, number, weights=None):
     distance = distances_to_recordings(candidates)  # (targets, R)
     gap = _gaps(candidates, labeled)
     count, left, chosen = labels.count.astype(float), np.arange(len(candidates)), []
-    typical = typical_values(candidates, expected)
+    typical, main = typical_values(candidates, expected), Counter()
     for _ in range(min(number, len(candidates))):
         values = _values(candidates, expected, distance, gap, count, left)
         parts = {kind: value / max(float(value.max()), TINY) for kind, value in values.items()}
-        score = sum(weights.get(kind, 0) * part for kind, part in parts.items()) / sum(weights.values())
+        # What was the main reason before counts less, so that not all are of one kind.
+        now = {kind: weights.get(kind, 0) / (1 + main[kind]) for kind in parts}
+        score = sum(now[kind] * part for kind, part in parts.items()) / sum(now.values())
         best = int(score.argmax())  # of several the first one
         index = left[best]
         # A reason is what sets it apart: how far it is beyond the middle of those that are left.
-        beyond = {kind: weights.get(kind, 0) * float(part[best] - np.median(part)) for kind, part in parts.items()}
+        beyond = {kind: now[kind] * float(part[best] - np.median(part)) for kind, part in parts.items()}
         order = sorted(beyond, key=lambda kind: -beyond[kind])
         told = [kind for kind in order if beyond[kind] > 0 and ranks_of(values[kind])[best] >= TOLD][:MOST_REASONS]
         closer = float((distance[:, index] < gap).mean())
@@ -112,7 +116,9 @@ def suggest(candidates, labeled, labels, class_names, number, weights=None):
         words = [_words(kind, candidates[index], shown, expected[index].sum(), closer, typical) for kind in told]
         chosen.append(Suggestion(candidates[index], float(score[best]),
                                  {kind: float(part[best]) for kind, part in parts.items()},
+                                 {kind: weight / sum(now.values()) for kind, weight in now.items()},
                                  float(expected[index].sum()), order[0], tuple(words) or (NO_SINGLE_REASON,)))
+        main[order[0]] += 1
         count = count + expected[index]
         gap = np.minimum(gap, distance[:, index])
         left = np.delete(left, best)

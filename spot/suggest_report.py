@@ -42,25 +42,25 @@ def write_table(path, suggestions):
     write_text(path, text.getvalue())
 
 
-def save_picture(path, suggestions, weights, num_candidates):
+def save_picture(path, suggestions, num_candidates):
     """The picture of `ranking_figure` as a PNG."""
-    figure = ranking_figure(suggestions, weights, num_candidates)
+    figure = ranking_figure(suggestions, num_candidates)
     with atomic_path(path) as temporary, fonts.showing(figure):
         figure.savefig(temporary, dpi=120, format="png")
 
 
-def ranking_figure(suggestions, weights, num_candidates):
+def ranking_figure(suggestions, num_candidates):
     """A bar for every suggestion, made of what speaks for it, and beneath it the reasons in words.
 
-    weights: {kind: number}; num_candidates: recordings that there were to choose from
+    num_candidates: recordings that there were to choose from
     """
     shown = suggestions[:MOST_DRAWN]
     figure = Figure(figsize=(1.35 * look.WIDTH, 1.5 + 0.62 * len(shown)), dpi=100, layout="constrained")
     axis = look.tidy(figure.subplots())
-    total, begin = sum(weights.values()), np.zeros(len(shown))
+    begin = np.zeros(len(shown))
     place = np.arange(len(shown)) - 0.16
     for kind, color in COLORS.items():
-        part = np.array([one.parts[kind] * weights.get(kind, 0) / total for one in shown])
+        part = np.array([one.parts[kind] * one.weights[kind] for one in shown])
         axis.barh(place, part, 0.4, begin, color=color)
         begin += part
     for row, one in enumerate(shown):
@@ -72,6 +72,6 @@ def ranking_figure(suggestions, weights, num_candidates):
              xlabel="what speaks for it, each as a share of the best recording that was left (mean)")
     axis.set_title(f"What to annotate next: {len(suggestions):,} of {num_candidates:,} unlabeled recordings"
                    + (f", the first {len(shown)}" if len(shown) < len(suggestions) else ""), loc="left")
-    handles = [Patch(color=color, label=TITLES[kind]) for kind, color in COLORS.items() if weights.get(kind)]
+    handles = [Patch(color=color, label=TITLES[kind]) for kind, color in COLORS.items()]
     figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=9, ncols=len(handles))
     return figure

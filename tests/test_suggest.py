@@ -83,6 +83,14 @@ def test_the_first_suggestions_are_of_different_kinds():
     assert len({one.kind for one in found}) >= 3
 
 
+def test_a_main_reason_weighs_less_the_next_time():
+    """Three rich recordings and one that is a little unsure: the second suggestion is not rich once more."""
+    rich = [view(f"rich {number}", (30, 30, 0)) for number in range(3)]
+    found = suggest([*ALIKE, *rich, view("unsure", (16, 16, 0), disagreement=0.16)], LABELED, LABELS, CLASSES, 2)
+    assert (found[0].kind, found[1].view.name) == ("richness", "unsure")
+    assert found[0].weights["richness"] == 1 / 4 and found[1].weights["richness"] == pytest.approx(0.5 / 3.5)
+
+
 def test_a_class_that_a_suggested_recording_shows_is_rare_no_longer():
     """Once a recording with six throws is chosen, the second one has less to add than one with runs, of which one
     action is labeled."""
@@ -196,5 +204,5 @@ def test_table_and_picture_of_a_ranking(tmp_path):
     assert [row["video"] for row in rows] == names(found) and rows[0]["kind"] == "classes"
     score = np.mean([float(rows[0][kind]) for kind in WEIGHTS])
     assert score == pytest.approx(float(rows[0]["score"]), abs=1e-3)  # equal weights
-    save_picture(tmp_path / "suggest.png", found, WEIGHTS, 6)
+    save_picture(tmp_path / "suggest.png", found, 6)
     assert (tmp_path / "suggest.png").stat().st_size > 10_000
