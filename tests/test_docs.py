@@ -1,6 +1,7 @@
 """What README and docs say can be done: commands parse, settings and targets are there, links lead on."""
 
 import importlib
+import os
 import re
 import shlex
 import sys
@@ -45,7 +46,7 @@ def commands():
     found = []
     for page in PAGES:
         lines, inline = blocks_of(page.read_text(encoding="utf-8"))
-        for line in [*lines, *inline]:
+        for line in (os.path.expandvars(line.removeprefix("srun ")) for line in [*lines, *inline]):
             if not line.startswith(STARTS):
                 continue
             for part in re.split(r" && | \| ", line):
