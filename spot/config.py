@@ -173,6 +173,8 @@ class Semi:
     # [share] of the steps on labels alone, until the teacher is worth hearing; auto: by the numbers of sequences
     burn_in: Any = "auto"
     ramp: float = number(0.1, 0, 1)  # [share] of the steps until the unlabeled losses have their full weight
+    # ema: how long a recording shows each class; auto: as the labeled ones do, where these agree; free: as is said
+    class_shares: str = choice("auto", "free")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import copy
 import math
 
+from spot.class_shares import align_recordings, shares_of_labels
 from spot.pseudo_labels import classify_recordings, table_rows
 from spot.semi import Method, pseudo_lesson
 
@@ -12,7 +13,8 @@ class SelfTraining(Method):
 
     With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
     learning from themselves; classes would drift, so they come from the teacher as it was when the round began, which
-    has seen whole recordings. A detector without classes of snippets takes both from the moving teacher.
+    has seen whole recordings; where these show the same classes by the labels, so must they by the pseudo labels, see
+    `class_shares`. A detector without classes of snippets takes both from the moving teacher.
     """
 
     def __init__(self, run):
@@ -21,6 +23,8 @@ class SelfTraining(Method):
         # The teacher as it was when the round began, and its class logits of all unlabeled snippets.
         self.round_teacher = copy.deepcopy(run.teacher.module)
         self.round_logits = None
+        follows_labels = self.has_rounds and run.semi.class_shares == "auto"
+        self.expected = shares_of_labels(run.labeled) if follows_labels else None
 
     def loss_weights(self):
         return {name: self.run.weights[name] for name in self.run.objective.names}
@@ -58,6 +62,9 @@ class SelfTraining(Method):
         if self.round_logits is None:
             self.round_logits = classify_recordings(run.unlabeled, self._classify_round, run.model.num_classes,
                                                     run.unlabeled_size)
+            if self.expected is not None:
+                align_recordings(self.round_logits, run.unlabeled.bank.offsets, self.expected,
+                                 run.model.class_activation)
         rows = table_rows(unlabeled["first_row"], run.unlabeled.num_snippets, len(self.round_logits))
         return self.round_logits[rows].float().transpose(1, 2)
 

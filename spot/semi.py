@@ -26,6 +26,7 @@ class SemiSupervision:
     ramp: float
     confidence: float
     consistency: float
+    class_shares: str
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot.annotations import clean_segments
-
-# Share of the variance of the labels that may lie between recordings. Where every recording shows all classes it is
-# 0.001 to 0.003 (sensor recordings of a protocol); where each shows a few of them, 0.12 and more (four of twelve
-# activities, sports videos, one class a video). Nothing that was measured lies in between.
-MOST_BETWEEN = 0.03
-# Fewer labeled recordings say nothing of how recordings differ.
-FEWEST_RECORDINGS = 2
+from spot.class_shares import FEWEST_RECORDINGS, MOST_BETWEEN, between_recordings, class_shares
 
 
 @dataclass(frozen=True)
@@ -50,40 +43,6 @@ def by_recording(features):
     """Features (C, T') of one recording with mean 0 and deviation 1 in each channel, as a new array."""
     mean, deviation = recording_statistics(features)
     return (features - mean) / deviation
-
-
-def class_shares(video, class_names):
-    """Share of a recording's time that each class and the background take: (K + 1,), background last.
-
-    video: annotations.Video. Classes that overlap count each for itself. Without a duration, the last segment ends it.
-    """
-    duration_sec = video.duration_sec or float(np.max(video.segments_sec, initial=0.0))
-    segments_sec, labels, _ = clean_segments(video, duration_sec)
-    if not len(segments_sec):
-        return np.append(np.zeros(len(class_names)), 1.0)
-    labels = np.asarray(labels)
-    covered = [_covered_sec(segments_sec[labels == name]) for name in class_names]
-    return np.append(covered, duration_sec - _covered_sec(segments_sec)) / duration_sec
-
-
-def _covered_sec(segments_sec):
-    """Seconds that segments (N, 2) cover; where they overlap, once."""
-    covered, end = 0.0, -np.inf
-    for first, last in segments_sec[np.argsort(segments_sec[:, 0])] if len(segments_sec) else ():
-        covered += max(last - max(first, end), 0.0)
-        end = max(end, last)
-    return covered
-
-
-def between_recordings(shares):
-    """Share of the labels' variance that lies between recordings, 0..1: 0 = all show the classes equally long.
-
-    shares: (V, K + 1) of `class_shares`. The variance of a class indicator is p (1 - p) in all; between recordings, the
-    variance of their own shares (the correlation ratio of analysis of variance, summed over the classes).
-    """
-    mean = shares.mean(0)
-    total = (mean * (1 - mean)).sum()
-    return float(((shares - mean) ** 2).mean(0).sum() / total) if total > 0 else 1.0
 
 
 def choose_standardization(kind, labeled, class_names):

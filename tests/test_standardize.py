@@ -1,41 +1,20 @@
 """Whose statistics standardize the features: chosen by the labels, the same in training and detection."""
 
 import numpy as np
-import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny import video
 
 from spot.detectors import build_model
 from spot.proposals import detect
 from spot.standardize import (
-    between_recordings,
     by_recording,
     by_sequence,
     choose_standardization,
-    class_shares,
 )
 
 CLASSES = ["a", "b"]
 SIZES = {"encoder": "conv_transformer", "mask_head": "pairwise", "class_activation": "sigmoid", "feat_dim": 3,
          "temporal_scale": 8, "embedding_head": 1, "embed_dim": 8, "num_classes": 2}
-
-
-def test_class_shares_by_hand():
-    """10 s: a covers 1..4 and 3..5, together 4 s; b covers 4..6, 2 s; 5 s of the 10 are in some segment."""
-    one = video("v", (1, 4, "a"), (3, 5, "a"), (4, 6, "b"), duration=10.0)
-    assert class_shares(one, CLASSES) == pytest.approx([0.4, 0.2, 0.5])
-
-
-def test_between_recordings_by_hand():
-    """Shares 1, 0 and 0, 1: each class has mean .5, p (1 - p) = .25, variance of the shares .25: all lies between.
-
-    Shares .6, .4 and .4, .6: variance .01 of .25, so 4 %. The same shares twice: nothing.
-    """
-    assert between_recordings(np.array([[1, 0], [0, 1.0]])) == 1
-    assert between_recordings(np.array([[0.6, 0.4], [0.4, 0.6]])) == pytest.approx(0.04)
-    assert between_recordings(np.array([[0.3, 0.7], [0.3, 0.7]])) == 0
 
 
 def test_recordings_that_all_show_the_same_take_their_own_statistics():
@@ -50,12 +29,6 @@ def test_one_labeled_recording_says_nothing_of_how_they_differ():
     assert choose_standardization("auto", one, CLASSES).kind == "training"
     assert choose_standardization("recording", one, CLASSES).kind == "recording"
     assert choose_standardization("none", one, CLASSES).kind == "none"
-
-
-@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=2, max_size=6))
-def test_the_share_between_recordings_is_a_share(rows):
-    rows = np.array(rows) + 1e-6
-    assert 0 <= between_recordings(rows / rows.sum(1, keepdims=True)) <= 1
 
 
 def test_a_recording_by_hand():
