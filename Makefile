@@ -8,7 +8,7 @@ VIDEO_READY := $(VENV)/.ready-video
 # Real recordings, as the Python package seglearn holds them; tools/convert_watch.py says whose they are.
 WATCH := data/demo_real/seglearn-1.2.5-py3-none-any.whl
 
-.PHONY: help demo demo-real test test-video features test-package test-onnx test-browser docs fuzz lint coverage mutation bench gpu bench-eval ablation length-curve suggest-curve effort clean
+.PHONY: help demo demo-real test test-video features test-package test-onnx test-browser docs fuzz lint coverage mutation bench gpu bench-eval ablation compare length-curve suggest-curve effort clean
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit('SPOT needs Python 3.11 or newer: make PYTHON=python3.11') if sys.version_info < (3, 11) else None"
@@ -73,6 +73,11 @@ DATA ?= config/sbhar.yaml
 SETTINGS ?=
 ablation: $(READY)  ## what each part adds, over seeds: runs/ablation/results.csv and ablation.png
 	$(BIN)/python tools/ablation.py $(addprefix --data ,$(DATA)) $(SETTINGS)
+
+# COMPARE names shares of labels, seeds, rows and steps, such as COMPARE="--labels 0.1 --steps 1600 --oracle".
+COMPARE ?= --oracle
+compare: $(READY)  ## BMN and its semi-supervised methods against SPOT on the same features and labels: runs/compare
+	$(BIN)/python tools/compare.py $(addprefix --data ,$(DATA)) $(COMPARE) $(SETTINGS)
 
 # CURVE names the data sets and lengths, such as CURVE='--data "config/sbhar.yaml" --steps 800 1600'.
 CURVE ?= --data config/sbhar.yaml

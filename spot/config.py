@@ -90,7 +90,7 @@ class Dataset:
 class Model:
     """Encoder, heads and their sizes."""
 
-    detector: str = choice(*CHOICES["detector"])  # bmn: proposes segments, then classifies them; docs/extend.md
+    detector: str = choice(*CHOICES["detector"])  # bmn: proposes segments, then classifies them; sliding: merged windows; docs/extend.md
     encoder: str = choice(*CHOICES["encoder"])  # what every snippet sees of the sequence; attention: as published
     mask_head: str = choice(*CHOICES["mask_head"])  # pairwise: asks of each pair of snippets; fixed: as published
     class_activation: str = choice(*CHOICES["class_activation"])  # a probability per class, or one distribution
@@ -165,7 +165,7 @@ class Semi:
     targets: str = choice("soft", "hard")  # class probabilities, or the most probable class alone
     class_threshold: float = number(0.3, 0, 1)  # least class probability of a pseudo label that is used
     mask_threshold: float = number(0.5, 0, 1)  # of a teacher's mask: from here on a snippet is inside
-    confidence: float = number(0.6, 0, 1)  # fixmatch: least class probability of a pseudo label
+    confidence: float = number(0.5, 0, 1)  # fixmatch: least class probability of a pseudo label
     consistency: float = number(10.0, 0)  # mean_teacher, sstap: weight of the difference between student and teacher
     ema_decay: float = number(0.99, 0, 1)  # [share] of the teacher that stays at a step
     weight: float = number(0.5, 0)  # of the unlabeled losses

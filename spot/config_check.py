@@ -13,7 +13,7 @@ from spot.config_values import plain
 from spot.evaluation import parse_thresholds
 from spot.files import SpotError, expand_home
 from spot.limits import MOST_THRESHOLDS, shown
-from spot.registry import DETECTORS, LOSSES
+from spot.registry import DETECTORS, LOSSES, ON_LABELS_ALONE
 from spot.setting_names import hint
 
 # What older settings files and runs say, and what it is called now.
@@ -126,6 +126,9 @@ def _training_fault(config):
     if detector != "spot" and (given := [name for name in LOSSES if config.loss[name] > 0]):
         return (f"loss.{given[0]} is {config.loss[given[0]]}, and model.detector={detector} has no such loss; leave it "
                 "out")
+    if detector in ON_LABELS_ALONE and (config.semi.method != "none" or config.training.pretrain_epoch):
+        return (f"model.detector={detector} learns from labels alone; give semi.method=none and "
+                "training.pretrain_epoch=0")
     if not sum(config.loss[name] for name in (*DETECTORS[detector]["losses"], *LOSSES)):
         return "all weights in loss are 0, so nothing would be learned; give one of them"
     if config.training.resume not in (None, "auto"):

@@ -15,6 +15,9 @@ DETECTORS = {
     "bmn": {"model": "spot.bmn:build_bmn", "objective": "spot.bmn_objective:BmnObjective",
             "decode": "spot.bmn_decoding:decode_maps", "classify": "spot.bmn_decoding:classes_of",
             "losses": ("start_end", "confidence", "overlap", "class")},
+    "sliding": {"model": "spot.sliding:build_sliding", "objective": "spot.sliding:SlidingObjective",
+                "decode": "spot.sliding:merge_windows", "classify": "spot.proposals:classify_segments",
+                "losses": ("class",)},
 }
 # semi.method, beside none: a spot.semi.Method each.
 METHODS = {
@@ -24,6 +27,8 @@ METHODS = {
     "fixmatch": "spot.fixmatch:FixMatch",
     "sstap": "spot.sstap:Sstap",
 }
+# Detectors that have neither an encoder nor masks or proposals to agree about: labels alone, without the pretext stage.
+ON_LABELS_ALONE = ("sliding",)
 # model.encoder; the first one is the default. Called with (feat_dim, embed_dim, heads, dropout), it gives a module:
 # features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T).
 ENCODERS = {
