@@ -90,7 +90,8 @@ class Dataset:
 class Model:
     """Encoder, heads and their sizes."""
 
-    detector: str = choice(*CHOICES["detector"])  # bmn: proposes segments, then classifies them; sliding: merged windows; docs/extend.md
+    # bmn: proposes segments, then classifies them; sliding: merged windows, on labels alone; docs/extend.md
+    detector: str = choice(*CHOICES["detector"])
     encoder: str = choice(*CHOICES["encoder"])  # what every snippet sees of the sequence; attention: as published
     mask_head: str = choice(*CHOICES["mask_head"])  # pairwise: asks of each pair of snippets; fixed: as published
     class_activation: str = choice(*CHOICES["class_activation"])  # a probability per class, or one distribution

@@ -43,7 +43,7 @@ def test_decoding_finds_the_planted_segment():
 
 def test_it_learns_from_labels_alone():
     run = trainer("semi.method=none", "training.steps_per_epoch=20", "training.max_epoch=2",
-                  "training.learning_rate=2e-2", *QUIET, net=model(detector="sliding", dropout=0.0))
+                  "training.learning_rate=0.1", *QUIET, net=model(detector="sliding", dropout=0.0))
     first, last = (run.train_epoch(epoch)["loss"] for epoch in range(2))
     assert list(first) == ["class"] and last["class"] < 0.7 * first["class"]
     run.model.settings = {"grid": "window", "stride": 1, "window": 1, "temporal_scale": T}
