@@ -98,17 +98,22 @@ def test_a_command_parses(words, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(Parsed) as parsed:
         module.main()
-    for override in parsed.value.args[0].overrides:
-        check_setting(override)
+    overrides = parsed.value.args[0].overrides
+    learning = [one for one in overrides if one.startswith(("semi.", "training.max", "training.pretrain_epoch"))]
+    for override in overrides:
+        check_setting(override, beside=learning)
 
 
-def check_setting(override):
-    """SpotError for `key=value` that no settings file may hold; a placeholder stands for a value that one may."""
+def check_setting(override, beside=()):
+    """SpotError for `key=value` that no settings file may hold; a placeholder stands for a value that one may.
+
+    beside: settings with which it goes together
+    """
     key, _, value = override.partition("=")
     if value in INTRODUCED or key.rpartition(".")[2] in INTRODUCED:
         return
     try:
-        load_config(None, [override] if not PLACEHOLDER.fullmatch(value) else [f"{key}=1"])
+        load_config(None, [*beside, override] if not PLACEHOLDER.fullmatch(value) else [f"{key}=1"])
     except SpotError as error:
         if PLACEHOLDER.fullmatch(value) and "unknown key" not in str(error) and "no setting" not in str(error):
             return
