@@ -62,6 +62,7 @@ from spot.config_values import data_values, decoding_values, grid_values, plain,
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
 from spot.detection_files import actions_table, detections_table, write_detections
+from spot.detectors import require_masks
 from spot.devices import choose_device, choose_precision
 from spot.feature_times import refuse_other_backbone
 from spot.files import SpotError, expand_home, locked, read_json, write_text
@@ -377,9 +378,9 @@ def compared_with_training(model, config, flags):
     SpotError for a model key or a flag without effect, and where results of other settings would lie in the run folder.
     """
     typed = {override.partition("=")[0] for override in flags.overrides}
-    if flags.plot and model.detector != "spot":
-        raise SpotError(f"--plot draws the classes and masks of snippets, which a {model.detector} does not have; "
-                        "leave it out")
+    given = (("--plot", flags.plot), ("--review", flags.review), ("--suggest", flags.suggest is not None))
+    for flag in (name for name, is_given in given if is_given):
+        require_masks(model, flag)
     known = named(model.settings, model.architecture)
     # Without --config, and without config.yaml beside it, a checkpoint is used as it says of itself.
     if known and flags.config is None and not run_of(config).config.is_file():

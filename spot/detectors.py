@@ -10,6 +10,7 @@ decode: (model, outputs, first_snippets, decoding, external) -> detections, as `
 classify: (model, outputs, segments (B, M, 2)) -> class probabilities (B, K+1, M) of given segments, for `oracle`
 """
 
+from spot.errors import SpotError
 from spot.registry import DETECTORS, find
 
 
@@ -31,3 +32,10 @@ def decoding_of(model):
 def classifier_of(model):
     """What tells the classes of given segments of a model."""
     return find(DETECTORS[getattr(model, "detector", "spot")], "classify")
+
+
+def require_masks(model, what):
+    """SpotError where a model has no classes and masks of snippets; what: that needs them, such as `--plot`."""
+    if getattr(model, "detector", "spot") != "spot":
+        raise SpotError(f"{what} needs the classes and masks of snippets, which a run of "
+                        f"model.detector={model.detector} does not have")

@@ -8,6 +8,7 @@ from spot import checkpoint
 from spot.bmn_decoding import decode_maps, distinct_proposals, overlap_of, peaks
 from spot.bmn_losses import candidate_targets, class_candidates, overlap_loss, weighted_logistic
 from spot.config import load_config
+from spot.detectors import require_masks
 from spot.files import SpotError
 from spot.proposals import Decoding, detect
 
@@ -182,6 +183,8 @@ def test_a_checkpoint_knows_its_detector(tmp_path):
     checkpoint.save(tmp_path / "best.pt", checkpoint.describe_model(net, architecture))
     loaded = checkpoint.load_model(tmp_path / "best.pt")
     assert loaded.detector == "bmn" and same(weights_of(loaded), weights_of(net))
+    with pytest.raises(SpotError, match=r"--plot needs .* masks .*, which a run of model\.detector=bmn does"):
+        require_masks(loaded, "--plot")
     checkpoint.save(tmp_path / "bad.pt", checkpoint.describe_model(net, {**architecture, "detector": "rcnn"}))
     with pytest.raises(SpotError, match="detector is 'rcnn'; it must be one of spot, bmn"):
         checkpoint.load_model(tmp_path / "bad.pt")

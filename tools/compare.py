@@ -48,8 +48,8 @@ from spot_train import main as train
 
 # The base module of BMN as its encoder; the learning rate was chosen on a development split, see docs/comparison.md.
 BMN = ["model.detector=bmn", "model.encoder=conv", "training.learning_rate=3e-3"]
-# Encoder, head, activation, losses, pseudo labels and decoding as published; optimizer, schedule and augmentation are
-# those of all rows.
+# Encoder, head, activation, losses, pseudo labels and decoding as published; optimizer, schedule, augmentation and the
+# statistics of the features are those of all rows.
 PUBLISHED = ["model.detector=spot", "model.encoder=attention", "model.mask_head=fixed",
              "model.class_activation=softmax", "loss.class=0.5", "loss.instance=0", "loss.boundary=1",
              "semi.method=self", "semi.targets=hard", "semi.class_threshold=0", "semi.mask_threshold=0.7",
@@ -61,6 +61,7 @@ ROWS = {
     "BMN, FixMatch": [*BMN, "semi.method=fixmatch"],
     "BMN, SSTAP": [*BMN, "semi.method=sstap"],
     "BMN, shipped encoder": ["model.detector=bmn", "training.learning_rate=1e-3", "semi.method=none"],
+    "SPOT, published, labels only": [*PUBLISHED, "semi.method=none"],
     "SPOT, published": PUBLISHED,
     "SPOT, labels only": ["model.detector=spot", "semi.method=none"],
     "SPOT, shipped": ["model.detector=spot"],

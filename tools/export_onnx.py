@@ -38,8 +38,10 @@ def make_parser():
 def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, takes_overrides=False)
     from spot.checkpoint import load_model
+    from spot.detectors import require_masks
 
     model = load_model(arguments.file, "cpu")
+    require_masks(model, "the export")
     difference = export(model, arguments.out)
     size = arguments.out.stat().st_size / 1e6
     print(f"{arguments.out}: {size:.1f} MB; it differs from the model by {difference:.1e} at most (tolerance "
