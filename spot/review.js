@@ -391,6 +391,7 @@ function openRecording(recording) {
   openVideo();
   unpackCurves(recording);
   keepSettings();
+  if (settings.filter !== "all") makeList(); // what is done leaves the list of what is to do
   revealInList();
   showAll();
 }
@@ -1351,7 +1352,7 @@ const KEY_OF = new Map(KEYS.flatMap(key => key.keys.map(name => [name, key])));
 function onKey(event) {
   const target = event.target;
   const isTyping = target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea");
-  if (event.altKey || document.querySelector("dialog[open]")) return;
+  if (!event.key || event.altKey || document.querySelector("dialog[open]")) return;
   const isCtrl = event.ctrlKey || event.metaKey, letter = event.key.toLowerCase();
   const withShift = event.shiftKey && (letter.length > 1 || letter === " " || /[a-z]/.test(letter));
   const key = KEY_OF.get(`${isCtrl ? "ctrl+" : ""}${withShift ? "shift+" : ""}${letter}`);

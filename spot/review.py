@@ -69,9 +69,15 @@ def with_own(videos, recordings, train_subset):
     recordings as the videos have them.
 
     recordings: (name, duration_sec, fps or None) of each
+    SpotError where two of the recordings are one of the videos
     """
     index = NameIndex(video.name for video in videos)
     names = [index.find(name) for name, *_ in recordings]
+    meant = {}
+    for known, (name, *_) in zip(names, recordings, strict=True):
+        if known is not None and meant.setdefault(known, name) != name:
+            raise SpotError(f"--review: {meant[known]!r} and {name!r} are both the recording {known!r} of the "
+                            "annotations; keep one of them")
     added = [Video(name, duration_sec, fps, train_subset.lower(), np.zeros((0, 2)), (), duration_sec,
                    np.zeros((0, 2)), annotated=False)
              for known, (name, duration_sec, fps) in zip(names, recordings, strict=True) if known is None]

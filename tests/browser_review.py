@@ -228,7 +228,10 @@ def test_the_list_is_found_sorted_and_filtered(page):
     page.select_option("#sort", "sure")
     assert page.locator(".item .text").first.inner_text() == "labeled"
     page.select_option("#filter", "todo")
-    assert page.locator(".item").count() == 2
+    assert page.locator(".item .text").all_inner_texts() == [f"{EVIL[0]}0", "a"]
+    page.click("#reviewed")
+    assert page.inner_text("#name") == f"{EVIL[0]}0" and page.locator(".item").count() == 1
+    page.select_option("#filter", "all")
     press(page, "Escape")
     page.fill("#search", "ONERROR")
     assert page.locator(".item .text").all_inner_texts() == [f"{EVIL[0]}0"]

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from spot import review_curves as curves
 from spot.annotation_json import database_of
 from spot.annotations import is_annotated, labeled_split, read_annotations
 from spot.cleaning import Video
+from spot.config import load_config
+from spot.config_values import plain
 from spot.errors import SpotError
 from spot.review import (
     Origin,
@@ -25,6 +28,7 @@ from spot.review import (
     with_own,
     write_review,
 )
+from spot.review_run import draws_channels, training_command
 from spot.segments import center_grid, window_grid
 from spot.sidecar import Sidecar
 from spot.waveforms import Waveforms
@@ -131,6 +135,21 @@ def test_recordings_without_annotation_are_unlabeled_ones_of_training():
     videos, names = with_own(known, [("v_abc", 20.0, 25.0), ("new", 7.5, None)], "training")
     assert names == ["abc", "new"] and [one.name for one in videos] == ["abc", "new"]
     assert (videos[1].duration_sec, videos[1].subset, videos[1].annotated) == (7.5, "training", False)
+
+
+def test_two_features_of_one_recording_are_refused():
+    with pytest.raises(SpotError, match=r"'v_abc' and 'abc\.mp4' are both the recording 'abc'"):
+        with_own([video("abc")], [("v_abc", 20.0, 25.0), ("abc.mp4", 20.0, 25.0)], "training")
+
+
+def test_the_training_command_is_one_that_the_settings_take():
+    """Own features lie beside those of the run, stream by stream; the same ones are not named twice."""
+    command = training_command("runs/a b", ["rgb", ["flow1", "flow2"]], ["own/rgb", "own/flow"])
+    assert shlex.split(shlex.join(command)) == command
+    config = load_config(None, [word for word in command if word.startswith("dataset.")])
+    assert plain(config.dataset.feature_path) == [["rgb", "own/rgb"], ["flow1", "flow2", "own/flow"]]
+    assert config.dataset.labeled == "annotated"
+    assert training_command("x", "features", "features") == training_command("x", "features")
 
 
 def test_ids_of_classes_are_kept_where_they_are_one_to_one():
@@ -253,8 +272,6 @@ def test_colors_are_those_of_the_pictures():
 
 
 def test_the_features_of_a_video_backbone_are_not_drawn():
-    from spot.review_run import draws_channels
-
     recordings, backbone = [SimpleNamespace(media=None)], Sidecar("videomae-base", "", "", 8, 16, 15.0, 768)
     assert draws_channels(SimpleNamespace(times=None), recordings)
     assert not draws_channels(SimpleNamespace(times=None), [SimpleNamespace(media="a.mp4")])
