@@ -210,15 +210,16 @@ function encode(recording) {
 /** The work on a recording from what `encode` made; parts that are no such thing are left out. */
 function decode(recording, stored) {
   const items = recording.first.slice(), {duration} = recording;
-  const listOf = key => Array.isArray(stored?.[key]) ? stored[key] : [];
-  const isSegment = ([name, start, end]) =>
-    typeof name === "string" && start >= 0 && start < end && end <= duration + 1;
+  const listOf = (key, is) => Array.isArray(stored?.[key]) ? stored[key].filter(is) : [];
+  const isId = id => Number.isInteger(id) && id >= 0 && id < recording.first.length;
+  const isSegment = one => Array.isArray(one) && typeof one[0] === "string" && one[0] && Number.isFinite(one[1])
+                           && Number.isFinite(one[2]) && one[1] >= 0 && one[1] < one[2] && one[2] <= duration + 1;
   for (const [key, state] of [["k", "kept"], ["x", "deleted"]])
-    for (const id of listOf(key)) if (items[id]) items[id] = {...items[id], state};
-  for (const [id, ...segment] of listOf("c"))
-    if (items[id] && isSegment(segment)) items[id] = {...items[id], ...itemOf(segment)};
-  for (const segment of listOf("n"))
-    if (isSegment(segment)) items.push({id: items.length, score: null, source: "added", ...itemOf(segment)});
+    for (const id of listOf(key, isId)) items[id] = {...items[id], state};
+  for (const [id, ...segment] of listOf("c", one => Array.isArray(one) && isId(one[0]) && isSegment(one.slice(1))))
+    items[id] = {...items[id], ...itemOf(segment)};
+  for (const segment of listOf("n", isSegment))
+    items.push({id: items.length, score: null, source: "added", ...itemOf(segment)});
   const isSame = items.every((item, id) => item === recording.first[id]);
   return {items: isSame ? recording.first : items, reviewed: stored?.r === 1};
 }
@@ -259,6 +260,8 @@ function restore() {
   for (const [key, value] of Object.entries(settings))
     if (stored && (typeof stored[key] === typeof value || value === null)) settings[key] = stored[key];
   if (stored?.from !== data.threshold) settings.threshold = firstThreshold; // the page was made with another one since
+  if (!(Object.hasOwn(ORDERS, settings.sort))) settings.sort = "unsure";
+  if (!(Object.hasOwn(FILTERS, settings.filter))) settings.filter = "all";
   for (const recording of recordings) {
     const work = read(String(recording.index));
     if (work) Object.assign(recording, decode(recording, work));
@@ -1283,8 +1286,9 @@ function takeWork(text, name) {
 /** A recording as reviewed with these annotations; those that the model finds just so are its own. */
 function withAnnotations(recording, annotations) {
   const left = recording.items.map(item => item.state === "kept" ? {...item, state: "deleted"} : item);
-  const segmentsIn = annotations.filter(one => one.label !== AMBIGUOUS && Array.isArray(one.segment));
-  for (const {label, segment: [start, end]} of segmentsIn) {
+  const isSegment = one => typeof one?.label === "string" && one.label !== AMBIGUOUS && Array.isArray(one.segment)
+                           && one.segment.every(Number.isFinite) && one.segment[0] < one.segment[1];
+  for (const {label, segment: [start, end]} of annotations.filter(isSegment)) {
     const same = left.findIndex(item => item.state !== "kept" && nameOf(item) === label
                                         && Math.abs(item.start - start) < 0.002 && Math.abs(item.end - end) < 0.002);
     if (same >= 0) left[same] = {...left[same], state: "kept"};

@@ -425,7 +425,10 @@ def test_a_page_that_is_made_with_another_threshold_begins_with_it(page, path, t
      "keeps nothing"),
     ("Storage.prototype.setItem = () => { throw new DOMException('no', 'QuotaExceededError'); }", "is full"),
     ("localStorage.setItem('spot-review:' + 'x', '1'); Storage.prototype.getItem = () => '{broken'", None),
-])
+    ("""Storage.prototype.getItem = () => JSON.stringify({
+            k: 5, x: [null, 'push', 99], c: [7, [0, 'run', 3, 1]], n: [{}, [1]], sort: 'x', filter: 'toString'})""",
+     None),
+], ids=["no storage", "full", "broken", "foreign"])
 def test_a_browser_that_keeps_nothing_says_so_and_the_work_can_be_saved(context, path, tmp_path, script, words):
     context.add_init_script(script)
     watched = Watched(context)

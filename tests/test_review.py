@@ -236,6 +236,13 @@ def test_no_text_of_the_data_is_markup():
     assert not any(name in before for name in EVIL)
 
 
+def test_the_script_makes_no_markup_and_asks_no_network():
+    text = page_of(page())
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch(", "XMLHttpRequest",
+                "WebSocket", "import(", "://", "url("):
+        assert way not in text, way
+
+
 def test_the_policy_lets_only_the_pages_own_script_and_style_run():
     text = page_of(page())
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1]
