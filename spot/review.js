@@ -22,6 +22,7 @@ const MOST_STEPS = 500;        // that can be taken back
 const MERGE_MS = 1200;         // so fast after each other, shifts of one edge are one step
 const ITEM_PX = 56;            // height of a recording in the list
 const DRAG_PX = 4;             // less is a click
+const MOST_UNPACKED = 20;      // recordings whose curves are in memory
 const AMBIGUOUS = "Ambiguous"; // in annotations: never a class
 
 
@@ -639,7 +640,11 @@ async function unpackCurves(recording) {
     notice("old", "This browser is too old to draw the class probabilities; all else works.");
   }
   unpackedLast.push(recording);
-  if (unpackedLast.length > 20) unpackedLast.shift().unpacked = null;
+  if (unpackedLast.length > MOST_UNPACKED) {
+    const oldest = unpackedLast.find(one => one !== current);
+    unpackedLast.splice(unpackedLast.indexOf(oldest), 1);
+    oldest.unpacked = null;
+  }
   if (recording === current) { drawLater(); showPlayhead(); }
 }
 
