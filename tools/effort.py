@@ -46,7 +46,7 @@ def main(argv=None):
     rows = [row for run, name in zip(arguments.runs, names, strict=True)
             for row in rows_of(Path(expand_home(run)), name, arguments, overrides)]
     table = pd.DataFrame(rows)
-    print(text_of(table))
+    print(text_of(table, arguments.tolerance))
     if arguments.csv:
         with atomic_path(arguments.csv) as temporary:
             table.to_csv(temporary, index=False)
@@ -83,9 +83,9 @@ def stored_threshold(run, content):
     return action["threshold"]
 
 
-def text_of(table):
+def text_of(table, tolerance_sec):
     """Means per recording of every run, and what is saved, as a table of Markdown."""
-    lines = [f"per recording (a boundary may be {TOLERANCE_SEC} s off; an added action counts {ADDING}):", "",
+    lines = [f"per recording (a boundary may be {tolerance_sec:g} s off; an added action counts {ADDING}):", "",
              "| run | recordings | segments | right as they are | moved | changed | deleted | added | corrections "
              "| from nothing | saved |", "|" + "---|" * 11]
     for name, part in table.groupby("run", sort=False):
