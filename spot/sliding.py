@@ -18,6 +18,8 @@ from spot.registry import DETECTORS
 from spot.targets import make_targets
 
 WINDOW = 5  # snippets that are classified together
+# Snippets over which probabilities are averaged before neighbors are merged: noise would cut a long action into pieces.
+SMOOTHED = (1, 9, 25)
 
 
 class SlidingWindow(TemporalDetector):
@@ -82,8 +84,8 @@ class SlidingObjective:
 def merge_windows(model, outputs, first_snippets, decoding, external=None):
     """Detections of V videos that have W windows each; arguments and result as `proposals.decode_masks`.
 
-    Neighboring snippets whose probability of a class is above a threshold, one of `mask_thresh`, are one segment; its
-    score is their mean probability.
+    Neighboring snippets whose probability of a class, averaged over one of SMOOTHED, is above a threshold, one of
+    `mask_thresh`, are one segment; its score is their mean probability.
     """
     probability = class_probabilities(outputs["class_logits"], model.class_activation)
     if external is not None:
@@ -94,7 +96,8 @@ def merge_windows(model, outputs, first_snippets, decoding, external=None):
     probability = probability[:, :-1].cpu().numpy().reshape(*valid.shape[:2], -1, valid.shape[2])
     for windows, seen in zip(probability, valid, strict=True):
         line = joined(windows, seen, first_snippets)  # (K, T')
-        runs = [run for threshold in decoding.mask_thresh for run in runs_above(line, threshold)]
+        runs = [run for width in SMOOTHED for threshold in decoding.mask_thresh
+                for run in runs_above(smoothed(line, width), threshold)]
         rows = np.array(runs, float).reshape(-1, 4)
         found.append(distinct(rows, line.shape[0], decoding))
     return found
@@ -112,6 +115,15 @@ def joined(windows, valid, first_snippets):
         total[:, first : first + number] += window[:, :number]
         count[first : first + number] += 1
     return total / np.maximum(count, 1)
+
+
+def smoothed(line, width):
+    """A line (K, T'), each value the mean of those up to width // 2 away."""
+    reach = width // 2
+    total = np.pad(np.cumsum(line, 1), ((0, 0), (1, 0)))
+    index = np.arange(line.shape[1])
+    first, last = (index - reach).clip(0), (index + reach + 1).clip(max=line.shape[1])
+    return (total[:, last] - total[:, first]) / (last - first)
 
 
 def runs_above(line, threshold):

@@ -11,7 +11,7 @@ from spot.files import SpotError
 from spot.oracle import classify_recording, entries_of_given
 from spot.proposals import Decoding, detect
 from spot.recordings import times_of
-from spot.sliding import joined, merge_windows, runs_above
+from spot.sliding import joined, merge_windows, runs_above, smoothed
 
 QUIET = [f"augment.{name}=0" for name in ("zoom", "montage", "noise", "offset", "channel_dropout", "snippet_masking")]
 
@@ -20,6 +20,12 @@ def test_runs_are_merged_snippets_with_their_mean():
     """Class 0 is above 0.5 in snippets 0 to 2 (mean 0.8) and 4 (0.9), class 1 nowhere."""
     line = np.array([[0.7, 0.8, 0.9, 0.1, 0.9], [0.1, 0.2, 0.5, 0.5, 0.0]])
     assert runs_above(line, 0.5) == [(0, 3, 0, pytest.approx(0.8)), (4, 5, 0, 0.9)]
+
+
+def test_smoothing_is_the_mean_of_what_is_there():
+    """Width 3: at the ends the mean of two."""
+    assert smoothed(np.array([[0.0, 3, 6, 0]]), 3)[0].tolist() == [1.5, 3, 3, 3]
+    assert smoothed(np.array([[0.0, 3]]), 1)[0].tolist() == [0, 3]
 
 
 def test_overlapping_windows_are_averaged():
