@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from spot import augment, distributed, pretext
 from spot.datasets import draw
@@ -22,6 +21,7 @@ from spot.run_report import no_report
 from spot.schedule import EPOCHS, learning_rate_share, plan_training
 from spot.semi import make_method
 from spot.targets import make_targets
+from spot.teacher import make_optimizer, make_teacher
 
 GRADIENT_NORM = 1.0
 
@@ -46,45 +46,6 @@ class PretextTasks:
     temporal_order: float
     reconstruction: float
     dropped: float
-
-
-def make_teacher(model, decay):
-    """Exponential moving average of the weights and buffers, warming up: min(decay, (1 + n) / (10 + n)).
-
-    model: any module; decay: 0..1, the share that is kept per update; n: updates so far. Returns an AveragedModel.
-    """
-
-    teacher = Teacher(model, use_buffers=True)
-    teacher.decay = decay
-    for parameter in teacher.parameters():
-        parameter.requires_grad_(False)
-    return teacher.eval()
-
-
-class Teacher(AveragedModel):
-    """See `make_teacher`. Torch's own update would wait three times for a GPU, to learn the number of updates."""
-
-    @torch.no_grad()
-    def update_parameters(self, model):
-        """Take the student's weights and buffers: all of them at first, later a share."""
-        updates = int(self.n_averaged)  # on the CPU, wherever the weights are
-        own, student = ([*module.parameters(), *module.buffers()] for module in (self.module, model))
-        if updates == 0:
-            torch._foreach_copy_(own, student)
-        else:
-            kept = min(self.decay, (1 + updates) / (10 + updates))
-            torch._foreach_lerp_(own, student, 1 - kept)
-        self.n_averaged += 1
-
-
-def make_optimizer(model, kind, learning_rate, weight_decay):
-    """AdamW without decay on biases and norms, or the published Adam."""
-    if kind == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    free = [p for p in model.parameters() if p.dim() <= 1]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay},
-                              {"params": free, "weight_decay": 0.0}], lr=learning_rate, fused=True)
 
 
 def refuse_non_finite(broken, names, when):

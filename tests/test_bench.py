@@ -40,10 +40,9 @@ def test_a_step_is_one_of_the_real_trainer(bench):
     """Two labeled and two unlabeled videos; time on data is a part of the whole; nothing stays patched."""
     trainer = tool.random_trainer(bench, tool.settings_of(bench, False), 2, 2, classes=3)
     assert isinstance(trainer, engine.Trainer) and (len(trainer.labeled), len(trainer.unlabeled)) == (2, 2)
-    original = engine.make_targets
     row = tool.measure_step(bench, trainer, 4)
     assert 0 < row["data share"] < 1 and row["GFLOP"] > 0 and row["videos/s"] > 0
-    assert engine.make_targets is original and trainer._draw.__self__ is trainer
+    assert trainer.objective.targets.__self__ is trainer.objective and trainer._draw.__self__ is trainer
 
 
 @pytest.mark.parametrize("published", [False, True])

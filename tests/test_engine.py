@@ -9,9 +9,9 @@ import torch
 from tiny import CLASSES, LABELED, UNLABELED, dataset, features_of, model, same, trainer, video, weights_of
 
 from spot import checkpoint
-from spot.engine import make_optimizer, make_teacher
 from spot.files import SpotError
 from spot.schedule import learning_rate_share
+from spot.teacher import make_optimizer, make_teacher
 
 
 def trained(*overrides, epochs=1, **data):
