@@ -61,6 +61,7 @@ class BoundaryHead(nn.Module):
             keep_scale(branch[0])
 
     def forward(self, embedding):
+        """embedding (B, D, T) -> start logits (B, T), end logits (B, T)."""
         return self.start(embedding)[:, 0], self.end(embedding)[:, 0]
 
 
@@ -87,6 +88,7 @@ class ProposalHead(nn.Module):
         nn.init.normal_(self.of_samples.weight, std=math.sqrt(2 / (width * samples)))
 
     def forward(self, embedding):
+        """embedding (B, D, T) -> logits (B, 2, durations, T)."""
         batch, _, length = embedding.shape
         x = self.of_samples(F.relu(self.narrow(embedding)))
         x = x.view(batch, self.read, self.samples, length)

@@ -72,6 +72,7 @@ class SlidingObjective:
         return {"class": targets, "valid": valid.to(segments.dtype)}
 
     def losses(self, outputs, targets):
+        """The focal loss of the class of each snippet. targets: of `targets`"""
         activation = self.model.class_activation
         return {"class": class_loss(outputs["class_logits"], targets["class"], targets["valid"], activation)}
 
