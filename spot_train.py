@@ -16,7 +16,7 @@ import contextlib
 import shlex
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from spot import command_line
@@ -42,38 +42,38 @@ def make_parser():
 if __name__ == "__main__":
     command_line.parse_early(make_parser, run_means=RUN_MEANS)
 
-from collections import Counter
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from spot import checkpoint, commands, distributed
+from spot.action_threshold import choose_action_threshold
 from spot.annotations import labeled_split
+from spot.augment import Augmentation
 from spot.config import load_config, save_config
 from spot.config_runs import refuse_own_video_keys, with_own
 from spot.config_values import data_values, decoding_values, grid_values, plain, scoring_values
 from spot.data_check import check_data
 from spot.data_files import open_data, videos_of_subset, with_features
-from spot.datasets import GridSettings, SnippetDataset, feature_statistics
+from spot.datasets import GridSettings, feature_statistics
 from spot.detectors import build_model
 from spot.devices import choose_device, choose_precision
-from spot.engine import Augmentation, PretextTasks, Trainer
-from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
+from spot.engine import Learning, Trainer
+from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
 from spot.files import SpotError, read_json, write_json
-from spot.inference import detect_all
-from spot.meaning import Meaning, digest
-from spot.operating_point import choose_thresholds, measure, middle_tiou
+from spot.meaning import meaning_of
+from spot.optimization import Optimization
 from spot.packing import pack
+from spot.pretext import PretextTasks
 from spot.proposals import detect, to_results
-from spot.recordings import annotated_recording, centers_of_rows, times_of
+from spot.recordings import centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.seeds import seeds_in, summary, summary_text
 from spot.semi import SemiSupervision
 from spot.sidecar import write_sidecar
-from spot.standardize import choose_standardization
-from spot.waveforms import choose_waveforms
+from spot.training_videos import choose_videos
 from spot_inference import detector_of
 from spot_inference import main as detect_subset
 
@@ -211,61 +211,44 @@ def train(config):
     refuse_nothing_to_do(config.training)
     begin = time.perf_counter()
     device = choose_device(config.training.device)
-    folder = checkpoint.RunFolder(config.output_path)
-    resumed = distributed.from_first(lambda: config.training.resume == "auto" and folder.last.exists())
+    folder, resumes = checkpoint.RunFolder(config.output_path), config.training.resume == "auto"
+    resumed = distributed.from_first(lambda: resumes and folder.last.exists())
     if distributed.is_first():
-        folder.refuse_another_run(resume=config.training.resume == "auto")
+        folder.refuse_another_run(resume=resumes)
 
     # Data: annotated videos with features, of which a few may show their labels.
-    videos, class_names, source = open_data(**data_values(config))
-    training = videos_of_subset(videos, "dataset.train_subset", config.dataset.train_subset,
-                                config.dataset.video_anno_path)
-    names = labeled_split(training, config.dataset.labeled, config.dataset.split_seed, config.dataset.video_info_path)
-    training, _ = with_features(training, source, "training")
-    labeled, held_out, unlabeled = split(training, names, config.training.holdout, config.dataset.split_seed)
-    standardization = choose_standardization(config.model.standardize, labeled, class_names)
-    print(f"features are standardized by statistics of: {standardization.kind} ({standardization.evidence})")
-    grid = GridSettings(**grid_values(config))
-    names = [video.name for video in training]
-    waveforms, reason = choose_waveforms(config.dataset.sensor_channels, source, names, grid)
-    print(f"features are {'made spectral' if waveforms else 'taken as they are'} ({reason})")
-    meaning = meaning_of(config, standardization.kind, waveforms, class_names, training, labeled, held_out)
+    videos = videos_of(config)
+    meaning = meaning_of({**plain(config.model), "chunks": config.pretext.chunks}, grid_values(config),
+                         config.training.optimizer, videos)
     if resumed and distributed.is_first():
         checkpoint.refuse_other_meaning(folder.last, meaning)
-    load = {"source": source, "grid": grid, "class_names": class_names, "feat_dim": config.model.feat_dim,
-            "cache": config.training.cache, "device": device, "own_statistics": standardization.kind == "recording",
-            "waveforms": waveforms}
-    labeled_data = SnippetDataset(labeled, progress="labeled videos", **load)
-    unlabeled_data = SnippetDataset(unlabeled, progress="unlabeled videos", **load) if unlabeled else None
-    report_data(labeled_data, unlabeled_data, held_out, class_names)
-    require_the_same(config, class_names, labeled_data, unlabeled_data)
+    labeled, unlabeled = videos.datasets(config.model.feat_dim, config.training.cache, device)
+    report_data(labeled, unlabeled, videos.held_out, videos.class_names)
+    require_the_same(config, videos.class_names, labeled, unlabeled)
 
     # Model.
     torch.manual_seed(config.training.random_seed)
-    model = build_model(**meaning.architecture)
-    model.settings = {**meaning.settings, **decoding_values(config)}
-    sets = list(filter(None, [labeled_data, unlabeled_data]))
-    meaning = replace(meaning, statistics=feature_statistics(*sets, of_files=True))
-    mean, deviation = meaning.statistics
-    model.settings |= {"training_fps": rates_of(training, config.dataset.fps),  # for what is told of other recordings
-                       "feature_statistics": {"mean": mean.tolist(), "deviation": deviation.tolist()}}
-    if standardization.kind != "none":
-        model.set_statistics(*feature_statistics(*sets))
+    model, meaning = new_model(meaning, decoding_values(config), videos, labeled, unlabeled)
     if config.training.pretrained and not resumed:
         checkpoint.load_pretrained(model, config.training.pretrained, meaning)
     model.to(device)
     distributed.copy_from_first(model)
-    trainer = make_trainer(config, model, labeled_data, unlabeled_data)
 
+    # Training: the pretext stage, unless a checkpoint replaces it, then labels and pseudo labels.
+    trainer = make_trainer(config, model, labeled, unlabeled)
     with folder.locked() if distributed.is_first() else contextlib.nullcontext():
-        if config.training.resume != "auto" and distributed.is_first():
+        if not resumes and distributed.is_first():
             folder.refuse_another_run()  # another one may have ended while the features were read
-        if source.times is not None and distributed.is_first():
-            write_sidecar(folder.features, source.times.sidecar.without_videos())  # what made the features of the run
-        records = run_stages(config, folder, trainer, meaning,
-                             lambda: holdout_map(trainer.teacher.module, held_out, source, grid, config))
-        choose_action_threshold(config, folder, trainer.teacher.module, labeled, held_out, source)
-    print(*end_lines(folder.path, time.perf_counter() - begin, records), sep="\n")
+        has_pretext = not config.training.pretrained
+        progress = progress_of(folder, trainer, meaning)
+        done = epochs_done(folder, trainer, progress["records"], has_pretext)
+        if distributed.is_first():
+            describe_run(config, folder, meaning, videos.source.times)
+        tiou = parse_thresholds(plain(config.testing.tiou))
+        run_stages(folder, trainer, meaning, progress, done, has_pretext,
+                   lambda: holdout_map(trainer.teacher.module, videos, config.dataset.train_subset, tiou))
+        choose_threshold(config, folder, trainer.teacher.module, videos.labeled, videos.held_out, videos.source)
+    print(*end_lines(folder.path, time.perf_counter() - begin, progress["records"]), sep="\n")
     if not config.training.max_epoch:
         print("its class head is as it was drawn: only the pretext stage was trained (training.max_epoch=0); train on "
               f"from it by {shlex.quote(f'training.pretrained={folder.path}')}")
@@ -284,126 +267,17 @@ def refuse_nothing_to_do(training):
                         "1 or more")
 
 
-def rates_of(videos, fps):
-    """The frame rates of the videos, sorted; at most the 20 most frequent, where nearly each has its own."""
-    counts = Counter(round(fps or video.fps, 3) for video in videos if fps or video.fps)
-    return sorted(rate for rate, _ in counts.most_common(20))
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
-def meaning_of(config, standardization, waveforms, class_names, training, labeled, held_out):
-    """What the weights of this training will mean.
-
-    standardization: the kind that was chosen; waveforms: waveforms.Waveforms or None
-    training, labeled, held_out: lists of videos
-    """
-    architecture = {**plain(config.model), "standardize": standardization, "num_classes": len(class_names),
-                    "chunks": config.pretext.chunks, "sensor_axes": waveforms.axes if waveforms else 0,
-                    "sensor_order": waveforms.order if waveforms else "axis"}
-    settings = {**grid_values(config), "class_names": class_names}
-    rates = {video.fps for video in training}
-    if settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
-        settings["fps"] = rates.pop()
-    return Meaning(architecture, settings, [video.name for video in labeled], [video.name for video in held_out],
-                   {"training.optimizer": config.training.optimizer},
-                   {video.name: digest(video) for video in labeled + held_out})
-
-
-def run_stages(config, folder, trainer, meaning, watch):
-    """Pre-training, then training on labels and pseudo labels, from where last.pt stands; logs and saves each epoch.
-
-    meaning: the Meaning of the run; watch: () -> mAP on the held-out videos, None without any
-    Returns the log records of all epochs.
-    """
-    progress = {"records": [], "best": -1.0}
-    if distributed.from_first(folder.last.exists):
-        progress = checkpoint.resume(folder.last, trainer, meaning)
-    done = epochs_done(config, folder, progress["records"])
-    writer = None
-    if distributed.is_first():
-        now = distributed.world_size()
-        before = progress["records"][-1].get("processes", 1) if progress["records"] else now
-        if before != now:
-            print(f"warning: the run had {before} processes until now and has {now}; a step takes the batches of all, "
-                  "so set training.batch_size to keep it as it was", file=sys.stderr)
-        folder.describe(meaning.settings["class_names"], meaning.labeled + meaning.held_out)
-        save_config(config, folder.config)
-        writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
-
-    def finish_epoch(record):
-        """Log an epoch and save it: last.pt to go on from, best.pt to detect with."""
-        # The loss of a step is checked before it is taken, so the last step of an epoch may have broken the weights.
-        checkpoint.refuse_non_finite(trainer.model.state_dict(), f"{record['stage']} epoch {record['epoch']}")
-        if not distributed.is_first():
-            return
-        record["holdout_mAP"] = watch()
-        progress["records"].append(record)
-        detector = checkpoint.describe_model(trainer.teacher.module, meaning.architecture)
-        if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
-            progress["best"] = record["holdout_mAP"] or progress["best"]
-            checkpoint.save(folder.best, detector)
-        folder.write_log(progress["records"])
-        write_curves(writer, record, len(progress["records"]))
-        # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
-        checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), **meaning.stored(), **progress})
-        report.end_epoch(epoch_line(record))
-
-    parts = parts_of(trainer, pretext=not config.training.pretrained)
-    print(*start_block(trainer, parts, folder.events), sep="\n")
-    report = Progress(trainer, parts, done)
-    if not config.training.pretrained and not done["train"]:
-        for epoch in range(done["pretext"], config.training.pretrain_epoch):
-            finish_epoch(trainer.pretext_epoch(epoch))
-    if not done["train"]:
-        trainer.start_stage()
-    for epoch in range(done["train"], config.training.max_epoch):
-        finish_epoch(trainer.train_epoch(epoch))
-    report.close()
-    if writer is not None:
-        writer.close()
-    return progress["records"]
-
-
-def epochs_done(config, folder, records):
-    """{stage: epochs of it that the log has}; SpotError where `training.max_epoch` lies before the last one."""
-    done = {stage: sum(record["stage"] == stage for record in records) for stage in ("pretext", "train")}
-    if config.training.max_epoch < done["train"]:
-        raise SpotError(f"training.max_epoch={config.training.max_epoch}: the run in {folder.path} has "
-                        f"{done['train']} epochs already; give as many or more, or choose another output_path")
-    if done["train"] and not config.training.pretrained and done["pretext"] != config.training.pretrain_epoch:
-        print(f"note: training.pretrain_epoch={config.training.pretrain_epoch} comes too late: the run had "
-              f"{done['pretext']} epochs of the pretext stage and is past it", file=sys.stderr)
-    return done
-
-
-def make_trainer(config, model, labeled, unlabeled):
-    """Unpack the settings of the learning."""
-    training = config.training
-    return Trainer(
-        model, labeled, unlabeled, plain(config.loss), Augmentation(**plain(config.augment)),
-        SemiSupervision(**plain(config.semi)),
-        PretextTasks(**{key: value for key, value in plain(config.pretext).items() if key != "chunks"}),
-        batch_size=training.batch_size, unlabeled_ratio=training.unlabeled_ratio,
-        steps_per_epoch=training.steps_per_epoch, pretrain_epochs=training.pretrain_epoch, epochs=training.max_epoch,
-        learning_rate=training.learning_rate, weight_decay=training.weight_decay, optimizer=training.optimizer,
-        schedule=training.schedule, seed=training.random_seed,
-        amp=choose_precision(training.amp, next(model.parameters()).device),
-        change_speed=config.dataset.grid == "resize", graph=training.graph == "auto")
-
-
-def split(training, names, holdout, seed):
-    """Training videos -> labeled, held out (a share of the labeled ones), unlabeled."""
-    chosen = set(names)
-    labeled = [video for video in training if video.name in chosen]
-    unlabeled = [video for video in training if video.name not in chosen]
-    if not labeled:
-        raise SpotError("none of the labeled videos has features; check dataset.feature_path")
-    count = round(holdout * len(labeled))
-    if holdout and not 0 < count < len(labeled):
-        raise SpotError(f"training.holdout={holdout} of {len(labeled)} labeled videos leaves none to "
-                        "watch or none to learn from; use 0 or more labels")
-    order = torch.randperm(len(labeled), generator=torch.Generator().manual_seed(seed)).tolist()
-    held_out = [labeled[i] for i in sorted(order[:count])]
-    return [labeled[i] for i in sorted(order[count:])], held_out, unlabeled
+def videos_of(config):
+    """The TrainingVideos of the settings."""
+    dataset = config.dataset
+    videos, class_names, source = open_data(**data_values(config))
+    training = videos_of_subset(videos, "dataset.train_subset", dataset.train_subset, dataset.video_anno_path)
+    names = labeled_split(training, dataset.labeled, dataset.split_seed, dataset.video_info_path)
+    return choose_videos(training, names, config.training.holdout, dataset.split_seed, class_names, source,
+                         GridSettings(**grid_values(config)), config.model.standardize, dataset.sensor_channels)
 
 
 def require_the_same(config, class_names, labeled, unlabeled):
@@ -419,55 +293,149 @@ def require_the_same(config, class_names, labeled, unlabeled):
     distributed.refuse_different(facts)
 
 
-def holdout_map(model, held_out, source, grid, config):
-    """Average mAP on the held-out labeled videos, None without any."""
-    if not held_out:
+# --- model and learning -----------------------------------------------------------------------------------------------
+
+
+def new_model(meaning, decoding, videos, labeled, unlabeled):
+    """A model with fresh weights that knows its data, and the Meaning with the statistics of the features.
+
+    meaning: of `meaning_of`; decoding: fields of `proposals.Decoding`; videos: TrainingVideos
+    labeled, unlabeled: SnippetDataset, the latter or None
+    """
+    model = build_model(**meaning.architecture)
+    sets = list(filter(None, [labeled, unlabeled]))
+    meaning = replace(meaning, statistics=feature_statistics(*sets, of_files=True))
+    mean, deviation = meaning.statistics
+    model.settings = {**meaning.settings, **decoding,
+                      "training_fps": videos.frame_rates(),  # with which those of other recordings are compared
+                      "feature_statistics": {"mean": mean.tolist(), "deviation": deviation.tolist()}}
+    if videos.standardization != "none":
+        model.set_statistics(*feature_statistics(*sets))
+    return model, meaning
+
+
+def make_trainer(config, model, labeled, unlabeled):
+    """Unpack the settings of the learning."""
+    training = plain(config.training)
+    steps = {field.name: training[field.name] for field in fields(Optimization)}
+    steps |= {"amp": choose_precision(training["amp"], next(model.parameters()).device),
+              "graph": training["graph"] == "auto"}
+    tasks = {key: value for key, value in plain(config.pretext).items() if key != "chunks"}
+    learning = Learning(Optimization(**steps),
+                        Augmentation(**plain(config.augment), change_speed=config.dataset.grid == "resize"),
+                        PretextTasks(**tasks), SemiSupervision(**plain(config.semi)), plain(config.loss))
+    return Trainer(model, labeled, unlabeled, learning)
+
+
+# --- the stages -------------------------------------------------------------------------------------------------------
+
+
+def progress_of(folder, trainer, meaning):
+    """Where last.pt stands, from which the trainer then goes on: {"records", "best": held-out mAP}."""
+    if distributed.from_first(folder.last.exists):
+        return checkpoint.resume(folder.last, trainer, meaning)
+    return {"records": [], "best": -1.0}
+
+
+def epochs_done(folder, trainer, records, has_pretext):
+    """{stage: epochs of it that the log has}; SpotError where `training.max_epoch` lies before the last one."""
+    done = {stage: sum(record["stage"] == stage for record in records) for stage in ("pretext", "train")}
+    if trainer.epochs < done["train"]:
+        raise SpotError(f"training.max_epoch={trainer.epochs}: the run in {folder.path} has "
+                        f"{done['train']} epochs already; give as many or more, or choose another output_path")
+    if done["train"] and has_pretext and done["pretext"] != trainer.pretrain_epochs:
+        print(f"note: training.pretrain_epoch={trainer.pretrain_epochs} comes too late: the run had "
+              f"{done['pretext']} epochs of the pretext stage and is past it", file=sys.stderr)
+    now = distributed.world_size()
+    before = records[-1].get("processes", 1) if records else now
+    if before != now and distributed.is_first():
+        print(f"warning: the run had {before} processes until now and has {now}; a step takes the batches of all, "
+              "so set training.batch_size to keep it as it was", file=sys.stderr)
+    return done
+
+
+def describe_run(config, folder, meaning, times):
+    """Write what the run is made from. times: the FeatureTimes of its features, or None"""
+    if times is not None:
+        write_sidecar(folder.features, times.sidecar.without_videos())  # what made the features of the run
+    folder.describe(meaning.settings["class_names"], meaning.labeled + meaning.held_out)
+    save_config(config, folder.config)
+
+
+def run_stages(folder, trainer, meaning, progress, done, has_pretext, watch):
+    """The pretext stage, then labels and pseudo labels, from where the run stands; logs and saves each epoch.
+
+    progress: of `progress_of`, which grows; done: of `epochs_done`; has_pretext: False where a checkpoint replaces it
+    watch: () -> mAP on the held-out videos, None without any
+    """
+    writer = None
+    if distributed.is_first():
+        writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
+    parts = parts_of(trainer, pretext=has_pretext)
+    print(*start_block(trainer, parts, folder.events), sep="\n")
+    report = Progress(trainer, parts, done)
+
+    def finish_epoch(record):
+        # The loss of a step is checked before it is taken, so the last step of an epoch may have broken the weights.
+        checkpoint.refuse_non_finite(trainer.model.state_dict(), f"{record['stage']} epoch {record['epoch']}")
+        if distributed.is_first():
+            record["holdout_mAP"] = watch()
+            save_epoch(folder, trainer, meaning, progress, record, writer)
+            report.end_epoch(epoch_line(record))
+
+    if has_pretext and not done["train"]:
+        for epoch in range(done["pretext"], trainer.pretrain_epochs):
+            finish_epoch(trainer.pretext_epoch(epoch))
+    if not done["train"]:
+        trainer.start_stage()
+    for epoch in range(done["train"], trainer.epochs):
+        finish_epoch(trainer.train_epoch(epoch))
+    report.close()
+    if writer is not None:
+        writer.close()
+
+
+def save_epoch(folder, trainer, meaning, progress, record, writer):
+    """Log an epoch and save it: last.pt to go on from, best.pt to detect with; `progress` takes its record."""
+    progress["records"].append(record)
+    detector = checkpoint.describe_model(trainer.teacher.module, meaning.architecture)
+    if record["holdout_mAP"] is None or record["holdout_mAP"] >= progress["best"]:
+        progress["best"] = record["holdout_mAP"] or progress["best"]
+        checkpoint.save(folder.best, detector)
+    folder.write_log(progress["records"])
+    write_curves(writer, record, len(progress["records"]))
+    # Last, because it decides where a resumed run goes on: whatever it does again, it writes again.
+    checkpoint.save(folder.last, {**detector, "trainer": trainer.state(), **meaning.stored(), **progress})
+
+
+def holdout_map(model, videos, subset, thresholds):
+    """Average mAP on the held-out videos of TrainingVideos, None without any. thresholds: (R,) tIoU"""
+    if not videos.held_out:
         return None
-    features, times = [source.read(video.name) for video in held_out], [times_of(video, grid.fps) for video in held_out]
+    features = [videos.source.read(video.name) for video in videos.held_out]
+    times = [times_of(video, videos.grid.fps) for video in videos.held_out]
     found = detect(model, features, [one.duration_sec for one in times],
                    feature_duration_sec=[one.feature_duration_sec for one in times], fps=[one.fps for one in times],
                    centers_sec=centers_of_rows(times, features))
-    results = {video.name: to_results(rows, model.settings["class_names"])
-               for video, rows in zip(held_out, found, strict=True)}
-    return evaluate_detections(held_out, {"results": results}, config.dataset.train_subset,
-                               parse_thresholds(plain(config.testing.tiou))).average_mAP
+    results = {video.name: to_results(rows, videos.class_names)
+               for video, rows in zip(videos.held_out, found, strict=True)}
+    return evaluate_detections(videos.held_out, {"results": results}, subset, thresholds).average_mAP
 
 
-def choose_action_threshold(config, folder, teacher, labeled, held_out, source):
-    """Write action_threshold.json: the score from which on detections of this run are taken for actions.
+def choose_threshold(config, folder, teacher, labeled, held_out, source):
+    """Write action_threshold.json of the run: chosen on the held-out videos, and without any on the labeled ones.
 
-    It is the one of best F1 at the middle tIoU on the held-out videos, and without any on the labeled ones. The model
-    has learned from those, so its scores are higher there than elsewhere: the file and the screen say so.
     teacher: a model to load best.pt into
     """
-    videos = held_out or labeled
-    testing = config.testing
+    videos, testing = held_out or labeled, config.testing
     # An external classifier is one of the evaluation videos, mostly: it does not know these.
     is_given = testing.action_threshold is not None or testing.class_scores != "none"
     if is_given or not any(video.labels for video in videos) or not distributed.from_first(folder.best.is_file):
         return
     model = checkpoint.load_model(folder.best, next(teacher.parameters()).device) if distributed.is_first() else teacher
-    class_names = model.settings["class_names"]
-    recordings = [annotated_recording(video, config.dataset.fps) for video in videos]
-    found = dict(detect_all(detector_of(model, config, class_names), source, recordings))
-    if not distributed.is_first():
-        return
-    thresholds = parse_thresholds(plain(testing.tiou))
-    scene = evaluate_detections(videos, {"results": found}, config.dataset.train_subset, thresholds).scene
-    tiou = middle_tiou(thresholds)
-    chosen = choose_thresholds(scene, tiou)
-    where = f"{len(videos)} held-out training videos" if held_out else (
-        f"{len(videos)} labeled training videos, from which the model has learned")
-    quality, _ = measure(scene, chosen, tiou)
-    write_json(folder.action_threshold, {
-        "threshold": chosen.overall, "per_class": chosen.per_class, "chosen_on": where, "tiou": tiou,
-        "quality_there": quality.as_dict(), "scoring": scoring_values(config)})
-    if chosen.overall is None:
-        print(f"no detection is right on {where}, so there is no score from which on detections are actions")
-        return
-    print(f"actions: detections with a score of {chosen.overall:.3g} or more, best F1 at tIoU {threshold_key(tiou)} on "
-          f"{where}: precision {100 * quality.precision:.1f} %, recall {100 * quality.recall:.1f} %"
-          + ("" if held_out else " there; expect less on other videos"))
+    choose_action_threshold(folder.action_threshold, detector_of(model, config, model.settings["class_names"]), source,
+                            videos, config.dataset.train_subset, parse_thresholds(plain(testing.tiou)), not held_out,
+                            scoring_values(config))
 
 
 if __name__ == "__main__":

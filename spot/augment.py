@@ -11,6 +11,23 @@ from spot.devices import drawn_on
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How strong the student's view is; the YAML's `augment` section says what each value means.
+
+    change_speed: whether a view may be faster or slower. Where a video of any length has T snippets, speed means
+    nothing; elsewhere an action has its own.
+    """
+
+    zoom: float
+    montage: float
+    noise: float
+    offset: float
+    channel_dropout: float
+    snippet_masking: float
+    change_speed: bool
+
+
+@dataclass(frozen=True)
 class View:
     """One affine time map per video. start: (B,) snippets; scale: (B,) input snippets per view snippet."""
 

@@ -65,6 +65,25 @@ class Meaning:
         return [name for name, digest in self.labels.items() if known.get(name, digest) != digest]
 
 
+def meaning_of(architecture, settings, optimizer, videos):
+    """What the weights of a training will mean.
+
+    architecture: the YAML's `model` section and `chunks`, as plain values; settings: where snippets lie in time, as
+    `config_values.grid_values`; videos: training_videos.TrainingVideos
+    """
+    waveforms = videos.waveforms
+    architecture = {**architecture, "standardize": videos.standardization, "num_classes": len(videos.class_names),
+                    "sensor_axes": waveforms.axes if waveforms else 0,
+                    "sensor_order": waveforms.order if waveforms else "axis"}
+    settings = {**settings, "class_names": videos.class_names}
+    rates = {video.fps for video in videos.every}
+    if settings["fps"] is None and len(rates) == 1:  # `spot.detect` then needs no fps
+        settings["fps"] = rates.pop()
+    return Meaning(architecture, settings, [video.name for video in videos.labeled],
+                   [video.name for video in videos.held_out], {"training.optimizer": optimizer},
+                   {video.name: digest(video) for video in videos.labeled + videos.held_out})
+
+
 def check_fit(model, class_names, sizes):
     """SpotError, with both, for a model whose sizes or classes are not those of the data.
 

@@ -1,4 +1,5 @@
-"""Who takes the steps of a training: the optimizer of the student, and the moving average of it, the teacher."""
+"""The teacher: an exponential moving average of the student."""
+
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -31,13 +32,3 @@ class Teacher(AveragedModel):
             kept = min(self.decay, (1 + updates) / (10 + updates))
             torch._foreach_lerp_(own, student, 1 - kept)
         self.n_averaged += 1
-
-
-def make_optimizer(model, kind, learning_rate, weight_decay):
-    """AdamW without decay on biases and norms, or the published Adam."""
-    if kind == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    free = [p for p in model.parameters() if p.dim() <= 1]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": weight_decay},
-                              {"params": free, "weight_decay": 0.0}], lr=learning_rate, fused=True)

@@ -136,7 +136,7 @@ def test_held_out_videos_choose_where_there_are_any(run, data, tmp_path):
     videos, _, source = open_data(**{key: config.dataset[key] for key in ("video_anno_path", "video_info_path",
                                   "blocked", "feature_path", "feature_pattern", "class_file", "num_classes")},
                                   feat_dim=6)
-    spot_train.choose_action_threshold(config, RunFolder(tmp_path), load_model(run), videos[:3], videos[3:5], source)
+    spot_train.choose_threshold(config, RunFolder(tmp_path), load_model(run), videos[:3], videos[3:5], source)
     assert read_json(tmp_path / "action_threshold.json")["chosen_on"] == "2 held-out training videos"
 
 
@@ -144,7 +144,7 @@ def test_a_threshold_that_is_given_is_not_chosen_and_a_missing_one_is_told(run, 
     config = load_config(run / "config.yaml", [f"output_path={tmp_path}", "testing.action_threshold=0.2"])
     (tmp_path / "best.pt").write_bytes((run / "best.pt").read_bytes())
     (tmp_path / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
-    spot_train.choose_action_threshold(config, RunFolder(tmp_path), load_model(run), read_annotations(
+    spot_train.choose_threshold(config, RunFolder(tmp_path), load_model(run), read_annotations(
         data / "annotations.json")[:3], [], None)
     assert not (tmp_path / "action_threshold.json").exists()
     spot_inference.main([f"checkpoint={tmp_path}"])

@@ -42,7 +42,7 @@ def test_a_step_is_one_of_the_real_trainer(bench):
     assert isinstance(trainer, engine.Trainer) and (len(trainer.labeled), len(trainer.unlabeled)) == (2, 2)
     row = tool.measure_step(bench, trainer, 4)
     assert 0 < row["data share"] < 1 and row["GFLOP"] > 0 and row["videos/s"] > 0
-    assert trainer.objective.targets.__self__ is trainer.objective and trainer._draw.__self__ is trainer
+    assert trainer.objective.targets.__self__ is trainer.objective and trainer.draw_batch.__self__ is trainer
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -10,8 +10,9 @@ from tiny import CLASSES, LABELED, UNLABELED, dataset, features_of, model, same,
 
 from spot import checkpoint
 from spot.files import SpotError
+from spot.optimization import make_optimizer
 from spot.schedule import learning_rate_share
-from spot.teacher import make_optimizer, make_teacher
+from spot.teacher import make_teacher
 
 
 def trained(*overrides, epochs=1, **data):
@@ -355,7 +356,7 @@ def test_without_rounds_one_model_teaches_masks_and_classes(settings):
     run = trainer(*settings)
     for parameter in run.method.round_teacher.parameters():
         parameter.fill_(float("nan"))
-    batch = run._draw(run.unlabeled, 2, 0, torch.Generator(), stream=1)
+    batch = run.draw_batch(run.unlabeled, 2, 0, torch.Generator(), stream=1)
     assert run.method.draw(batch, 0, 4, torch.Generator()) == {}
     assert run.method.teach(batch)["class_logits"].isfinite().all()
 

@@ -13,6 +13,7 @@ import spot.devices
 from spot import checkpoint, engine, proposals
 from spot.datasets import GridSettings, SnippetDataset
 from spot.devices import choose_device
+from spot.engine import STAGES
 from spot.files import SpotError
 
 # What a GPU draws by itself, and would draw otherwise than a CPU.
@@ -103,10 +104,10 @@ def test_what_a_graph_records_copies_nothing():
     """Neither to the GPU nor from it: a graph would hold the numbers of the step that was recorded."""
     with PretendGpu() as gpu:
         run = trainer_on("cuda", "device", *EVERY_LOSS, "training.graph=none")
-        for draw, losses_of in ((run._train_inputs, run._train_losses), (run._pretext_inputs, run._pretext_losses)):
-            inputs, _ = draw(0, 4, torch.Generator())
+        for stage, (draw, _) in STAGES.items():
+            inputs, _ = draw(run, 0, 4, torch.Generator())
             gpu.waits.clear(), gpu.sent.clear()
-            run._with_gradients(losses_of, inputs)
+            run._with_gradients(stage, inputs)
             assert not gpu.waits and not gpu.sent
 
 

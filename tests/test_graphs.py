@@ -14,6 +14,7 @@ from tiny import LABELED, UNLABELED, dataset, features_of, model, same, trainer,
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from spot.engine import STAGES
 from spot.files import SpotError
 from spot.graphs import LossCheck, StepGraphs
 
@@ -115,10 +116,10 @@ class Launches(TorchDispatchMode):
 def test_losses_and_gradients_look_at_no_number(settings):
     """Of both stages; drawing, which comes before, may."""
     run = trainer(*settings)
-    for draw, losses_of in ((run._train_inputs, run._train_losses), (run._pretext_inputs, run._pretext_losses)):
-        inputs, _ = draw(0, 4, torch.Generator())
+    for stage, (draw, _) in STAGES.items():
+        inputs, _ = draw(run, 0, 4, torch.Generator())
         with Launches():
-            losses, _, gradients = run._with_gradients(losses_of, inputs)
+            losses, _, gradients = run._with_gradients(stage, inputs)
         assert losses and any(gradient is not None for gradient in gradients)
 
 
@@ -133,8 +134,8 @@ def test_a_graph_gives_gradients_clipped_and_in_the_layout_of_their_parameters()
     """Norm 1, as a plain step; heads that rest have none. The optimizer reads weights and gradients side by side, so
     the gradient of a convolution must not lie otherwise in memory than its weight."""
     run = trainer("training.learning_rate=1e-3", "loss.mask=100")
-    inputs, _ = run._train_inputs(0, 4, torch.Generator().manual_seed(0))
-    graphs = StepGraphs(lambda inputs: run._with_gradients(run._train_losses, inputs), OperatorRecorder())
+    inputs, _ = STAGES["train"][0](run, 0, 4, torch.Generator().manual_seed(0))
+    graphs = StepGraphs(lambda inputs: run._with_gradients("train", inputs), OperatorRecorder())
     _, _, gradients = graphs(inputs)
     known = [gradient for gradient in gradients if gradient is not None]
     assert torch.nn.utils.get_total_norm(known).item() == pytest.approx(1, abs=1e-4) and len(known) < len(gradients)

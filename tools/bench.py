@@ -146,7 +146,7 @@ def time_on_data(bench, trainer):
             return results[0]
         return call
 
-    places = [(trainer, "_draw"), (trainer, "_draw_strong"), (trainer, "strong"), (trainer.objective, "targets")]
+    places = [(trainer, "draw_batch"), (trainer, "draw_view"), (trainer, "strong"), (trainer.objective, "targets")]
     originals = [getattr(owner, name) for owner, name in places]
     try:
         for (owner, name), original in zip(places, originals, strict=True):
