@@ -3,7 +3,7 @@
     python spot_train.py [--config config/anet.yaml] [section.key=value ...]
     python spot_train.py RUN [section.key=value ...]             go on with a run that was stopped, by its own settings
     python spot_train.py --config C --seeds 0,1,2                a run per seed: trained, detected, evaluated; the mean
-    python spot_train.py --config C --check                      read everything once, tell what is wrong with it
+    python spot_train.py --config C --check                      read everything once, list what is wrong with it
     python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
 
 Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, log.csv,
@@ -156,13 +156,13 @@ def own_settings(config, config_path, overrides):
         return load_config(folder.config, [*overrides, place, "training.resume=auto"])
     config, taken, typed = with_own(config, load_config(folder.config, [place]), overrides)
     if taken and distributed.is_first():
-        print(f"note: the run goes on with its own {said(taken)}; type a key to change it", file=sys.stderr)
+        print(f"note: the run goes on with its own {listed(taken)}; type a key to change it", file=sys.stderr)
     if typed and distributed.is_first():
-        print(f"note: from here on the run has {said(typed)}", file=sys.stderr)
+        print(f"note: from here on the run has {listed(typed)}", file=sys.stderr)
     return config
 
 
-def said(changes):
+def listed(changes):
     """{key: (value that holds, value that does not)} as words for a note."""
     words = [f"{key}={holds} (not {other})" for key, (holds, other) in changes.items()]
     return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")

@@ -13,7 +13,7 @@ GIVE_THRESHOLD = "give the score from which on a detection is an action by testi
 
 
 def action_threshold(given, path, scoring):
-    """From which score on a detection is an action: {"threshold", "per_class", "chosen_on"}; None where nobody knows.
+    """From which score on a detection is an action: {"threshold", "per_class", "chosen_on"}; None where there is none.
 
     given: `testing.action_threshold`, None: what the end of the training chose, in the file `path`
     scoring: what the scores depend on beside the model, {key: value}; the choice holds for the scores of its own alone

@@ -96,7 +96,7 @@ def _build_video(name, entry, where, extra, attempt):
 
 
 def _times(facts):
-    """(duration, fps, feature duration), each None where the facts do not tell; two of three tell the third."""
+    """(duration, fps, feature duration), each None where the facts lack it; two of three give the third."""
     duration, fps, frames = (facts.get(key) for key in ("duration", "fps", "frames"))
     if frames and fps:
         duration = duration or frames / fps

@@ -54,8 +54,8 @@ def read_class_file(path, labels=()):
     """A class list: csv with columns id,label (SPOT's published_class_ids.csv), or text with one name per line.
 
     The text may lead with an id (`7 BaseballPitch`, the THUMOS14 list); names are then in the order of their ids.
-    labels: class names that are known; where every line leads with a number, they tell an id from the name of a class
-            (`1 leg stand`)
+    labels: class names that are known; where every line leads with a number, they distinguish an id from a name (`1 leg
+            stand`)
     `Ambiguous`, which OpenTAD's category_idx.txt may list, is left out: it is never a class.
     Raises SpotError where the list is empty, names a class twice, or an id is no whole number.
     """
@@ -125,7 +125,7 @@ def without_blocked(videos, path):
 
 def with_unannotated(videos, names, info_path=None):
     """The videos and, where they come from an annotation tool, those of the `names` that none of its files is about:
-    unlabeled videos of training, of which only the video info file `info_path` may tell more than the name."""
+    unlabeled videos of training, of which only the video info file `info_path` may state more than the name."""
     if not videos or any(video.annotated is None for video in videos):
         return videos
     known = set(pair_names([video.name for video in videos], names).values())

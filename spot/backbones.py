@@ -47,7 +47,7 @@ class Backbone:
 
     name, version, weights_sha256, details: as in a `spot.sidecar.Sidecar`; channels: C
     num_frames: that it sees of a clip, None: all of them, however many
-    classifier: the layer of the model whose input is the feature, None: `_forward` tells it
+    classifier: the layer of the model whose input is the feature, None: `_forward` returns it
     """
 
     def __init__(self, name, version, model, device, num_frames=None, amp="none", classifier=None):
@@ -305,7 +305,7 @@ class Torchvision(Backbone):
 
 
 class TransNet(Backbone):
-    """TransNet V2, whose features tell shot changes: clips (B, frames, 27, 48, 3) uint8; the mean over the frames."""
+    """TransNet V2, whose features show shot changes: clips (B, frames, 27, 48, 3) uint8; the mean over the frames."""
 
     SIZE = (27, 48)
 

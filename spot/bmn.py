@@ -147,7 +147,7 @@ class Bmn(TemporalDetector):
 
     @property
     def class_part(self):
-        """What tells classes, which the pretext stage leaves alone."""
+        """The classifier, which the pretext stage leaves alone."""
         return self.classifier
 
     @property

@@ -56,7 +56,7 @@ class BmnObjective:
         return {}
 
     def taught(self, teacher, outputs, valid):
-        """What a teacher says of a batch: its outputs, its best distinct proposals and their class probabilities."""
+        """A teacher's predictions for a batch: outputs, its best distinct proposals and their class probabilities."""
         segments, scores = distinct_proposals(proposal_scores(outputs, valid), LOOKED_AT, TAUGHT)
         probability = classes_of(teacher, outputs, segments)
         return {**outputs, "segments": segments, "scores": scores, "probability": probability}
@@ -65,7 +65,7 @@ class BmnObjective:
         """Targets from a teacher's best proposals on the weak view, as the student's view shows them; and statistics.
 
         A proposal counts where its class is as probable as `threshold`; its segment and its most probable class are
-        taken for true. Sequences of which the teacher is sure of nothing say nothing. The arguments are those of
+        taken for true. Sequences in which the teacher is sure of nothing are left out. The arguments are those of
         `SpotObjective.pseudo_targets`.
         """
         confidence, labels = taught["probability"][:, :-1].max(1)  # (B, M)

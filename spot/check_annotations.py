@@ -1,4 +1,4 @@
-"""What the data check tells of the annotations: videos, segments, classes, and what of them can be trained on."""
+"""The data check of the annotations: videos, segments, classes, and what of them can be trained on."""
 
 import math
 from collections import Counter

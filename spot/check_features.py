@@ -1,4 +1,4 @@
-"""What the data check tells of the features, each file read once: shapes, values, faults, and which are missing."""
+"""The data check of the features, each file read once: shapes, values, faults, and which are missing."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What the data check tells of the snippet grid: how segments fare on it, overlap and hide each other."""
+"""The data check of the snippet grid: how segments fare on it, overlap and hide each other."""
 
 from collections import Counter
 

@@ -20,11 +20,11 @@ class Report:
 
     @property
     def num_problems(self):
-        """All problems, also those that are not told one by one."""
+        """All problems, also those that are not listed one by one."""
         return len(self.problems) + self.num_more
 
     def add_problems(self, sentences, kind):
-        """Add problems of one kind, of which at most SHOWN are told."""
+        """Add problems of one kind, of which at most SHOWN are listed."""
         self.problems += shortened(sentences, kind)
         self.num_more += max(len(sentences) - SHOWN - 1, 0)  # the sentence that counts the others counts as one
 

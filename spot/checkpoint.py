@@ -337,8 +337,8 @@ def _compare_pretrained(content, meaning, path):
         if key in found:
             raise SpotError(f"training.pretrained={path}: {key} was {found[key][0]} and is {found[key][1]}; the model "
                             "section must be that of the pre-trained run")
-    said = [f"{key} was {old} and is {new}" for key, (old, new) in found.items() if key.startswith("dataset.")]
+    changes = [f"{key} was {old} and is {new}" for key, (old, new) in found.items() if key.startswith("dataset.")]
     if meaning.statistics and content.get("feature_statistics"):
-        said += other_statistics(content["feature_statistics"], meaning.statistics)
-    if said and is_first():
-        print(f"warning: training.pretrained={path} has learned from other data: {'; '.join(said)}", file=sys.stderr)
+        changes += other_statistics(content["feature_statistics"], meaning.statistics)
+    if changes and is_first():
+        print(f"warning: training.pretrained={path} has learned from other data: {'; '.join(changes)}", file=sys.stderr)

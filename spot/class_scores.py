@@ -88,7 +88,7 @@ def read_class_scores(path, class_names):
 
 
 def fuse(foreground, video_scores, how="product"):
-    """Scores of detections whose class an external classifier gives: the model says where, the classifier what.
+    """Scores of detections whose class an external classifier gives: the model localizes, the classifier classifies.
 
     foreground, video_scores: arrays or tensors of shapes that broadcast; how: `product` or `sqrt` (of the product)
     Returns their fusion, of the broadcast shape. SpotError for another `how`.

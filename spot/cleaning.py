@@ -16,19 +16,19 @@ class Video:
     """One video of an annotation file, as the file states it: segments may be dirty (see `clean_segments`).
 
     name:                  id without ActivityNet's leading `v_`
-    duration_sec:          length in seconds, None where the file does not tell
-    fps:                   frames per second, None where the file does not tell
-    subset:                lower case; "" where the file does not tell; `training_unlabel` is "training"
+    duration_sec:          length in seconds, None where the file does not state it
+    fps:                   frames per second, None where the file does not state them
+    subset:                lower case; "" where the file names none; `training_unlabel` is "training"
     segments_sec:          (N, 2) float64 start and end in seconds, in file order
     labels:                N class names
     feature_duration_sec:  the seconds that the features cover (BMN's feature_frame / duration_frame * duration_second),
                            else duration_sec
     ambiguous_sec:         (M, 2) THUMOS14 segments marked Ambiguous: never a class; the thumos14 protocol ignores them
     label_ids:             N class ids as in the file; None where not every segment has one
-    annotated:             whether somebody annotated it, as an annotation tool's file tells; None where the format does
-                           not tell: a video of a published data set without a segment shows no action
+    annotated:             whether somebody annotated it, as an annotation tool's file states; None in formats that do
+                           not state it: a video of a published data set without a segment shows no action
     media:                 its file, as an annotation tool names it
-    centers_sec:           (T',) centers of the rows of its features, where these tell them (see `sidecar`); else None
+    centers_sec:           (T',) centers of the rows of its features, where a sidecar has them; else None
     """
 
     name: str
@@ -52,7 +52,7 @@ class Video:
 def clean_segments(video, feature_end_sec=math.inf):
     """The segments of a video that can be trained on: clipped to [0, duration], empty ones dropped.
 
-    feature_end_sec: where the features end, which counts where the annotations tell no duration
+    feature_end_sec: where the features end, which counts where the annotations state no duration
     Evaluation keeps ground truth as it is. Returns segments_sec (M, 2), M labels, and
     {"clipped": kept after clipping, "dropped": empty}.
     """
@@ -186,7 +186,7 @@ def shares_warning(videos):
 
 def similar_labels(names):
     """Pairs of class names that are probably one: they differ only by spaces, separators, case or Unicode form, or by
-    one letter within a longer word (digits tell classes apart)."""
+    one letter within a longer word (digits distinguish classes)."""
     by_form = {}
     for name in names:
         for form in _forms(alike(name)):

@@ -98,12 +98,12 @@ def parse_early(make_parser, **how):
     Ctrl-C during the imports, too, ends with a sentence.
     """
     sys.excepthook = _without_traceback_of_ctrl_c
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # of several processes one speaks, which is found out later
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # of several processes only one prints, which is found out later
         return
     try:
         parse(make_parser(), **how)
     except SpotError as error:
-        _say(error)
+        _print_error(error)
         sys.exit(2)
 
 
@@ -140,7 +140,7 @@ def real_number(low, high):
 def command(script, *words):
     """The line with which a user calls a script, such as `python eval.py 'runs/my run'`: quoted for the shell.
 
-    Whoever uses the installed commands is told of those: `spot-eval 'runs/my run'`.
+    Where the installed commands are in use, it is one of those: `spot-eval 'runs/my run'`.
     """
     words = shlex.join(map(str, words))
     if Path(sys.argv[0]).stem in INSTALLED.values():
@@ -155,38 +155,38 @@ def note_unread_config(given, own):
               file=sys.stderr)
 
 
-def run(main, speaks=lambda code: True, memory_advice=MEMORY_ADVICE):
+def run(main, prints=lambda code: True, memory_advice=MEMORY_ADVICE):
     """Run `main()` as a script: exit 0, 2 with one sentence for a mistake of the user, 130 on Ctrl-C.
 
-    speaks: exit code -> may this process say why it ends?  Of several that end together only one does.
+    prints: exit code -> does this process print why it ends? Of several that end together only one does.
     memory_advice: what to do where memory is short
     """
     with _lasting_output():
-        code = _exit_code(main, speaks, memory_advice)
+        code = _exit_code(main, prints, memory_advice)
     sys.exit(code)
 
 
-def _exit_code(main, speaks, memory_advice):
+def _exit_code(main, prints, memory_advice):
     try:
         code = main() or 0
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        if speaks(130):
+        if prints(130):
             print("stopped by Ctrl-C", file=sys.stderr)
         return 130
     except (SpotError, MemoryError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not OUT_OF_MEMORY.search(str(error)):
             raise  # a fault of ours
-        if speaks(2):
+        if prints(2):
             if "--debug" in sys.argv:
                 traceback.print_exc()
-            _say(_sentence(error, memory_advice))
+            _print_error(_sentence(error, memory_advice))
         return 2
 
 
 def _sentence(error, memory_advice):
-    """What to tell of an error that is the user's or the machine's, not ours."""
+    """The message of an error that is the user's or the machine's, not ours."""
     if isinstance(error, MemoryError | RuntimeError) or getattr(error, "errno", None) == errno.ENOMEM:
         reason = (str(error).strip().splitlines() or ["no details"])[0].partition(". Of the allocated")[0]
         return f"out of memory ({reason[-200:]}); {memory_advice}"
@@ -196,7 +196,7 @@ def _sentence(error, memory_advice):
     return str(error)
 
 
-def _say(message):
+def _print_error(message):
     """Print one sentence, whatever characters it holds, on one line of stderr."""
     line = CONTROL.sub(lambda found: repr(found[0])[1:-1], str(message))
     print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)

@@ -54,7 +54,7 @@ class Dataset:
     """The files of a data set, which of its videos show labels, and where snippets lie in time."""
 
     video_anno_path: str = path(MISSING)  # annotation file, any format that spot/annotations.py reads
-    video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations that do not tell
+    video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations without subsets
     # What files of annotation tools leave open, see docs/formats.md.
     point_width: float | None = number(None, 0.001)  # [s] around an event without duration; null: it is refused
     classes_from: str = choice(*CLASSES_FROM)  # ELAN: the classes are the values of annotations, or the names of tiers
@@ -152,7 +152,7 @@ class Pretext:
     """Weights and sizes of the tasks of the pretext stage."""
 
     random_foreground: float = number(1.0, 0)  # weight of the task that finds segments which alone were kept
-    temporal_order: float = number(0.5, 0)  # weight of the task that tells where shuffled chunks were
+    temporal_order: float = number(0.5, 0)  # weight of the task that predicts the order of shuffled chunks
     reconstruction: float = number(0.5, 0)  # weight of the task that gives dropped features back
     chunks: int = limited("chunks", 5)  # that the order task shuffles
     dropped: float = number(0.3, 0, 0.9)  # [share] of the features that are dropped and given back
@@ -170,7 +170,7 @@ class Semi:
     consistency: float = number(10.0, 0)  # mean_teacher, sstap: weight of the difference between student and teacher
     ema_decay: float = number(0.99, 0, 1)  # [share] of the teacher that stays at a step
     weight: float = number(0.5, 0)  # of the unlabeled losses
-    rounds: int = number(2, 0)  # classes are told by the ema teacher as it was when its round began; 0: as it is now
+    rounds: int = number(2, 0)  # classes come from the ema teacher as it was when its round began; 0: as it is now
     # [share] of the steps on labels alone, until the teacher is worth hearing; auto: by the numbers of sequences
     burn_in: Any = "auto"
     ramp: float = number(0.1, 0, 1)  # [share] of the steps until the unlabeled losses have their full weight
@@ -239,8 +239,8 @@ def load_config(path, overrides=()):
     """Read a YAML file over the defaults, then apply `section.key=value` overrides.
 
     path: YAML file, None = defaults only; overrides: strings
-    What is not given and a sidecar beside the features tells (`FROM_FEATURES`) comes from there; whether it contradicts
-    what is given is asked by whoever opens the features.
+    What is not given and stands in a sidecar beside the features (`FROM_FEATURES`) comes from there; whether it
+    contradicts what is given is checked where the features are opened.
     Returns a typed OmegaConf config. SpotError names the file or override, the key and the nearest valid key for an
     unknown key, a wrong type, a number out of range, an interpolation `${...}` or a number that is not finite.
     """
@@ -267,7 +267,7 @@ def load_config(path, overrides=()):
 
 
 def _filled(config):
-    """The settings in which no key of FROM_FEATURES is left open that a sidecar, the features or a default tell."""
+    """The settings with the keys of FROM_FEATURES that are open filled in: by a sidecar, the features, or a default."""
     known = {}
     if not OmegaConf.is_missing(config.dataset, "feature_path"):
         times = times_of_features(plain(config.dataset.feature_path), config.dataset.resample_streams)
@@ -280,12 +280,12 @@ def _filled(config):
 
 
 def _channels_of_files(dataset):
-    """{"feat_dim": channels} of the features, {} where they do not tell, or where the default fits as well."""
+    """{"feat_dim": channels} of the features, {} where they do not show it, or where the default fits as well."""
     from spot.features import channels_in  # HDF5 and tables, only where files are looked at
 
     try:
         found = channels_in(plain(dataset.feature_path), plain(dataset.feature_pattern))
-    except (SpotError, ImportError):  # which is told when the features are opened; torch, which evaluation needs not
+    except (SpotError, ImportError):  # reported when the features are opened; torch, which evaluation needs not
         return {}
     return {"feat_dim": found[0]} if found and FROM_FEATURES["model.feat_dim"] not in found else {}
 

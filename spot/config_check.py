@@ -1,4 +1,4 @@
-"""What a setting may be: of one key its type, choices and range, and of all keys what one alone cannot tell."""
+"""What a setting may be: of one key its type, choices and range, and of several keys whether they go together."""
 
 import difflib
 import math
@@ -88,7 +88,7 @@ def _items(value):
 
 
 def check_whole(config, path):
-    """SpotError for what one key alone cannot tell; path: of the settings file, None: the defaults alone."""
+    """SpotError for keys that their types alone do not check; path: of the settings file, None: the defaults alone."""
     source = "settings" if path is None else str(path)
     missing = sorted(OmegaConf.missing_keys(config)) if path is not None else []
     if missing:

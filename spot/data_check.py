@@ -1,4 +1,4 @@
-"""What a user wants to know before training for hours: everything is read once, and all problems are told at once.
+"""The check before a training of hours: everything is read once, and all problems are listed at once.
 
 Problems would stop training, warnings would not. `check_data` gathers both; the other functions measure one thing each.
 """
@@ -94,7 +94,7 @@ def decision_lines(report, training, labeled_names, names, source, grid, standar
 
 
 def read_videos(report, source, data, train_subset):
-    """The annotated videos, with the times of their features where these tell them; None where they cannot be read."""
+    """The annotated videos, with the times of their features from a sidecar; None where they cannot be read."""
     faults = []
     videos = report.attempt(read_annotations, data["video_anno_path"], data["video_info_path"], noting(faults),
                             data.get("options"))
@@ -199,7 +199,7 @@ def check_features(report, subsets, source, labeled_names, names, grid, decoding
     placed = {subset: on_grid(videos, facts, grid, names) for subset, videos in usable.items() if videos}
     for subset, data in placed.items():
         report.sections.append((f"On the snippet grid: {subset}", grid_lines(data)))
-    # Without an evaluation subset the training videos tell what the grid allows.
+    # Without an evaluation subset the training videos show what the grid allows.
     measured = [placed[subset] for subset in (eval_subset, train_subset)
                 if subset in placed and any(video.labels for video in placed[subset].videos)]
     if measured:

@@ -66,7 +66,7 @@ def _files_of(source):
 
 def _each_once(places, source, attempt):
     """The videos of [(video, path)]; where two have one name, the last one, once `attempt` lets that pass."""
-    # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be told apart.
+    # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be assigned.
     found, kept = {}, {}
     for video, path in places:
         found.setdefault(video.name, []).append(path)
@@ -87,7 +87,7 @@ def _title(source):
 
 
 def _videos_of_file(path, info, attempt, options):
-    """The videos of one file, whose format its content tells."""
+    """The videos of one file, whose format shows in its content."""
     text = read_text(path, xml=True)
     suffix, first = path.suffix.lower(), text.lstrip()[:1]
     if first in ("{", "[") or (suffix not in (*TABLES, ".txt") and first != "<"):

@@ -1,7 +1,7 @@
 """Where our diagnosis differs from DETAD's released code, and by how much it can matter for a given ground truth.
 
 Ours follows the paper (Alwassel, Caba Heilbron, Escorcia, Ghanem, ECCV 2018) where the code does not, and the protocol
-of the evaluation where neither tells. Numpy only.
+of the evaluation where neither fits. Numpy only.
 """
 
 import numpy as np

@@ -70,7 +70,7 @@ def _number(value, name, which):
 
 
 def centers_of(value, features):
-    """The (T',) centers of the snippets of each recording in seconds, or None where stride and fps tell: a list.
+    """The (T',) centers of the snippets of each recording in seconds, or None where stride and fps give them: a list.
 
     value: None, an array (T',) of one recording, or a list with an array or None for each
     features: list of (C, T') arrays. SpotError for another number of them, and where they do not increase.
@@ -98,7 +98,7 @@ def external_of(external, count, num_classes):
     """Class probabilities of another classifier for each recording, a list of (K,) arrays or of None.
 
     external: None, (K,) for all, or a list or array with one for each. SpotError for other shapes, and where some of
-    the recordings have none. num_classes: K, None where the model does not tell: then those of the first recording
+    the recordings have none. num_classes: K, None where the model does not state it: then those of the first recording
     """
     if external is None:
         return [None] * count

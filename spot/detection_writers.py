@@ -91,7 +91,7 @@ def written_actions(formats, folder, action, facts, class_names=()):
     """Yield `add(video, entries)`; after the block the actions among the entries lie in FOLDER/FORMAT.
 
     formats: as of `formats_in`; none: nothing is kept and nothing written
-    action: {"threshold": ...}, see `operating_point`, or None where nobody knows one: SpotError
+    action: {"threshold": ...}, see `operating_point`, or None where there is none: SpotError
     facts: {video: (duration_sec, fps, media)}, the last ones may be left out
     class_names: all classes that there are, which tools offer for corrections
     A stopped run writes nothing.

@@ -29,11 +29,11 @@ class Predictions:
     video_ids: U ids as written; video: (P,) int32 index into them; label_names: L names; label: (P,) int32 index into
     them; segments_sec: (P, 2) float64 start and end, end > start; scores: (P,) float64, all finite
     class_scores: the external video classifier that the file names, or None
-    missing_features: ids of videos without a feature file, None where the file does not tell
+    missing_features: ids of videos without a feature file, None where the file does not list them
     num_dropped: entries that `lenient` dropped; num_swapped: segments whose ends `swap_reversed` swapped
     numbered: None: the label names are names; label_id or thumos14: they are numbers (`detection_formats.with_names`)
     partial: the detector was stopped, so videos are missing that it would have gone through
-    action_threshold: {"threshold", "per_class", "chosen_on"} where the file tells from which score on detections are
+    action_threshold: {"threshold", "per_class", "chosen_on"} where the file states from which score on detections are
     actions, else None
     """
 
@@ -97,7 +97,7 @@ def _gather_file(path, columns):
     facts, found = {}, False
     with _progress_of(path) as bar, streamed_json(path, bar.update) as stream:
         if stream.peek() != "{":
-            stream.value()  # broken JSON is told as such
+            stream.value()  # broken JSON is refused as such
             raise columns.no_results()
         for key in stream.members():
             if key != "results":

@@ -30,7 +30,7 @@ def decoding_of(model):
 
 
 def classifier_of(model):
-    """What tells the classes of given segments of a model."""
+    """The function of a model that classifies given segments."""
     return find(DETECTORS[getattr(model, "detector", "spot")], "classify")
 
 

@@ -1,4 +1,4 @@
-"""What mAP alone does not tell: recall, how far chance goes, and which errors cost most. Numpy only.
+"""What mAP alone does not show: which errors cost most, and on which segments. Numpy only.
 
 Error types, sensitivity and false negatives are those of DETAD (Alwassel, Caba Heilbron, Escorcia, Ghanem, "Diagnosing
 Error in Temporal Action Detectors", ECCV 2018; thresholds and bins as in the authors' code). They use the normalized

@@ -1,6 +1,6 @@
 """Several processes that train or detect as one, as `torchrun` starts them. With one process nothing happens here.
 
-Every process runs the whole script on its own share of each step; the first one alone speaks and writes.
+Every process runs the whole script on its own share of each step; the first one alone prints and writes.
 """
 
 import collections
@@ -42,7 +42,7 @@ def rank():
 
 
 def is_first():
-    """Is this the process that speaks and writes?"""
+    """Is this the process that prints and writes?"""
     return rank() == 0
 
 
@@ -270,8 +270,8 @@ class _Ending:
         said = f"{code} {self.rank}"
         with contextlib.suppress(RuntimeError):  # the store is gone, and with it the others
             said = self.store.compare_set(self.word, "", said).decode()
-        self.code, speaker = map(int, said.split())
-        return speaker == self.rank
+        self.code, printer = map(int, said.split())
+        return printer == self.rank
 
     def leave(self, code):
         """End this process, as the others do where one of them ended early."""
@@ -289,11 +289,11 @@ class _Ending:
             try:
                 if not self.store.check([self.word]):
                     continue
-                code, speaker = map(int, self.store.get(self.word).split())
+                code, printer = map(int, self.store.get(self.word).split())
             except RuntimeError:  # the store is gone: the first process was killed
-                code, speaker = 1, None
-            # Who speaks has yet to say why. After Ctrl-C, which reaches all, inference still closes its file.
-            if speaker != self.rank and not self.over.wait(0 if code == 2 else GRACE_SECONDS):
+                code, printer = 1, None
+            # The one that prints has yet to say why. After Ctrl-C, which reaches all, inference still closes its file.
+            if printer != self.rank and not self.over.wait(0 if code == 2 else GRACE_SECONDS):
                 self._end_early(code)
 
     def _end_early(self, code):

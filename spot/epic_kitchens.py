@@ -49,7 +49,7 @@ def is_epic_file(path):
 def read_epic(path, task):
     """The annotations of EPIC_100_{train,validation}.csv or .pkl as a list of `Video`, in file order.
 
-    task: one of TASKS, which says what a label is. The subset is that of the file name; the files tell no durations.
+    task: one of TASKS, which says what a label is. The subset is that of the file name; the files state no durations.
     Raises SpotError with the file, the row and the value.
     """
     check_task(task, path)
@@ -127,4 +127,4 @@ def plain_entry(entry, task):
     try:
         return {"label": label, "score": float(entry["score"]), "segment": [float(time) for time in entry["segment"]]}
     except (TypeError, ValueError, OverflowError):
-        return {"label": label, "score": entry["score"], "segment": entry["segment"]}  # told as for other files
+        return {"label": label, "score": entry["score"], "segment": entry["segment"]}  # refused as in other files

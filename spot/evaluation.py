@@ -98,7 +98,7 @@ class Evaluation:
 
     @property
     def num_missing_features(self):
-        """Videos of the subset without a feature file at inference; None where the detections file does not tell."""
+        """Videos of the subset without features at inference; None where the detections file does not list them."""
         if self.predictions.missing_features is None:
             return None
         missing = {str(name).removeprefix("v_") for name in self.predictions.missing_features}

@@ -226,7 +226,7 @@ class FeatureFolder:
 
 
 def stamp_of(file):
-    """What tells whether a file is the one that was read: [path, bytes, time of change in nanoseconds]."""
+    """Marks by which a file is the one that was read: [path, bytes, time of change in nanoseconds]."""
     state = Path(file).stat()
     return [str(Path(file).resolve()), state.st_size, state.st_mtime_ns]
 

@@ -149,7 +149,7 @@ def room_bytes(device):
 
 
 def _free_memory():
-    """Bytes of memory that are free, also where a container limits them; plenty where the system does not tell."""
+    """Bytes of memory that are free, also where a container limits them; plenty where the system does not state it."""
     try:
         with open("/proc/meminfo") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))

@@ -57,7 +57,7 @@ def videos_in(content):
     if {str(key).lower() for key in keys} <= STREAM_NAMES:
         raise SpotError(f"it holds {', '.join(sorted(map(_shown, keys)))}, streams of one video; save each one in a "
                         "file of its own and give both paths")
-    # Of thousands of HDF5 datasets none is opened here: the first one tells whether they lie in groups.
+    # Of thousands of HDF5 datasets none is opened here: the first one shows whether they lie in groups.
     if isinstance(content, h5py.Group) and not _is_group(content, keys[0]):
         return {key: (key,) for key in keys}
     inner = {key: videos_in(_member(content, key)) for key in keys}

@@ -85,7 +85,7 @@ def open_content(path):
         found, suffix = format_of(path), path.suffix.lower()
         if found is not None and found not in READERS:
             raise SpotError(f"is {found}")
-        # Whether torch.save or pickle.dump wrote a file, its suffix often does not tell.
+        # Whether torch.save or pickle.dump wrote a file, its suffix often does not show.
         is_either = {suffix, found} <= {*TORCH_SUFFIXES, *PICKLE_SUFFIXES}
         wanted = READERS.get(suffix if found is None or (suffix in READERS and not is_either) else found)
         if wanted is None:
@@ -135,7 +135,7 @@ def _read_npy(path):
 def _holds_objects(file):
     """Read the header of an open .npy file: does a pickle follow instead of numbers?"""
     if file.read(8)[6:7] not in (b"\x01", b"\x02"):
-        return False  # of version 3, or none at all: numpy tells
+        return False  # of version 3, or none at all: numpy refuses it
     file.seek(0)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

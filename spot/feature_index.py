@@ -94,7 +94,7 @@ def _nested(folder):
         # A folder of a handful of files may hold one per subset, with all of its videos.
         return [one for file in files for one in (_videos_of(file) if len(files) <= MAX_OF_MANY else _alone(file))]
     by_folder = _files_below(folder, MAX_DEPTH)
-    if not by_folder:  # a table may be all that there is, and is told when it is read
+    if not by_folder:  # a table may be all that there is, and is refused when it is read
         return [one for file in _entries(folder) if is_feature_file(file) for one in _alone(file)]
     names = {tuple(file.name for file in files) for files in by_folder.values()}
     stems = {_stem(file) for files in by_folder.values() for file in files}

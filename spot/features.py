@@ -16,7 +16,7 @@ from spot.names import NameIndex, nearest_name, pair_names
 from spot.streams import join_streams, orientations
 
 MISSING_LIST = "missing_files.txt"  # beside the features in OpenTAD's downloads: ids of videos that have none
-# How many videos are looked at, to learn whether rows are snippets, and how many that tell are enough.
+# How many videos are looked at, to learn whether rows are snippets, and how many of clear shape are enough.
 ORIENTATION_TRIES, ORIENTATION_ENOUGH = 64, 8
 
 
@@ -95,22 +95,22 @@ class FeatureSource:
 
     def _find_orientation(self):
         names = sorted(self.names)
-        told = {}  # orientation -> a video that has it
+        known = {}  # orientation -> a video that has it
         for name in names[:: len(names) // ORIENTATION_TRIES + 1]:
-            with contextlib.suppress(SpotError):  # a broken file is told when it is read itself
+            with contextlib.suppress(SpotError):  # a broken file is refused when it is read itself
                 ways = orientations([np.asarray(array) for array in self._arrays(name)], self.feat_dim, self.resample)
                 if len(ways) == 1:
-                    told.setdefault(ways[0], []).append(name)
-            if sum(map(len, told.values())) == ORIENTATION_ENOUGH:
+                    known.setdefault(ways[0], []).append(name)
+            if sum(map(len, known.values())) == ORIENTATION_ENOUGH:
                 break
-        if len(told) > 1:
-            one, other = (self.path_of(videos[0]) for videos in list(told.values())[:2])
+        if len(known) > 1:
+            one, other = (self.path_of(videos[0]) for videos in list(known.values())[:2])
             raise SpotError(f"{one} and {other} lie in different ways, (T', C) and (C, T'), so arrays that fit both "
                             "ways cannot be told apart; transpose some, so that all are (T', C)")
-        if not told:
+        if not known:
             print(f"warning: {self.paths[0]}: the arrays have as many snippets as channels, so nothing tells (T', C) "
                   "from (C, T'); they are taken as (T', C)", file=sys.stderr)
-        return next(iter(told), (True,) * len(self._streams))
+        return next(iter(known), (True,) * len(self._streams))
 
     def _arrays(self, name):
         """The arrays of a video as they are stored, one per stream."""
@@ -149,7 +149,7 @@ class FeatureSource:
 
 
 def channels_in(paths, pattern=None):
-    """How many channels features may have where nobody says so: a list, the most likely first; [] where none tells.
+    """How many channels features may have: a list, the most likely first; [] where no file shows it.
 
     paths, pattern: as of `FeatureSource`. Up to 8 videos are looked at: all have as many channels, and mostly another
     number of snippets each. SpotError where they cannot be opened.
@@ -158,7 +158,7 @@ def channels_in(paths, pattern=None):
     names = sorted(source.names)
     shapes = []
     for name in names[:: -(-len(names) // ORIENTATION_ENOUGH)]:
-        with contextlib.suppress(SpotError):  # a broken file is told when it is read itself
+        with contextlib.suppress(SpotError):  # a broken file is refused when it is read itself
             shapes.append([np.shape(array) for array in source._arrays(name)])
     found = [0] if shapes else []
     for stream in zip(*shapes, strict=True):

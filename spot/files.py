@@ -14,7 +14,7 @@ from spot.errors import SpotError
 from spot.text import UNREADABLE, read_text, unpacked, unreadable
 
 TEMPORARY = ".unfinished-"  # how the names of files begin that are being written
-# What file systems without locks answer, as some of clusters are: there, nobody can tell two runs apart.
+# What file systems without locks answer, as some of clusters are: there, two runs cannot be kept apart.
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 

@@ -1,4 +1,4 @@
-"""Everything that the report, the exported tables and metrics.json tell of one evaluation. Numpy only, no pictures."""
+"""What the report, the exported tables and metrics.json hold of one evaluation. Numpy only, no pictures."""
 
 import warnings
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def action_cells(quality):
 class OperatingPoint:
     """How good the lists of actions are: of all classes together, and {class: its own}.
 
-    chosen_on: words that tell on which videos the thresholds were chosen; tiou: at which an action is right
+    chosen_on: words for the videos on which the thresholds were chosen; tiou: at which an action is right
     """
 
     overall: ListQuality

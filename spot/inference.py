@@ -48,7 +48,7 @@ class Detector:
         statistics = self.model.settings.get("feature_statistics")
         odd = [oddities(*pair, self.grid, statistics) for pair in zip(features, times, strict=True)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OtherSettings)  # the script has said it, once
+            warnings.simplefilter("ignore", OtherSettings)  # the script has warned of it, once
             found = detect(self.model, features, [one.duration_sec for one in times],
                            feature_duration_sec=[one.feature_duration_sec for one in times],
                            fps=[one.fps for one in times], centers_sec=centers_of_rows(times, features),

@@ -110,7 +110,7 @@ def _short_regions(task):
 
 
 def _events(where, place, region, options):
-    """The events of a region, their unit, and the seconds of the recording where the region tells them."""
+    """The events of a region, their unit, and the seconds of the recording where the region states them."""
     value = region.get("value") if isinstance(region, dict) else None
     if not isinstance(value, dict):
         raise SpotError(f"{where}: is {short(region)}, without a `value`; was it fully exported?")

@@ -1,7 +1,7 @@
 """The look that all pictures share. No torch.
 
 Every picture is as wide as the page, WIDTH inches at 100 dots of the page per inch, and drawn with twice the dots.
-Colors are those of Okabe and Ito, which color-blind readers can tell apart.
+Colors are those of Okabe and Ito, which color-blind readers can distinguish.
 """
 
 import io

@@ -5,7 +5,7 @@ from spot.semi import Lesson, Method
 
 
 class MeanTeacher(Method):
-    """Student and moving teacher see a sequence under noise of their own; their probabilities shall be the same.
+    """Student and moving teacher see a sequence under noise of their own; their probabilities are to be the same.
 
     The student's noise is the whole strong perturbation, the teacher's is Gaussian alone; neither is moved in time.
     """

@@ -88,7 +88,7 @@ def check_fit(model, class_names, sizes):
     """SpotError, with both, for a model whose sizes or classes are not those of the data.
 
     class_names: K names of the data; sizes: {model.feat_dim, dataset.grid, model.temporal_scale: value of the settings}
-    What the checkpoint does not tell is not compared.
+    What the checkpoint does not hold is not compared.
     """
     trained = {"model.feat_dim": model.feat_dim, "number of classes": model.num_classes,
                "dataset.grid": model.settings.get("grid"), "model.temporal_scale": model.settings.get("temporal_scale")}

@@ -261,7 +261,7 @@ class TemporalDetector(nn.Module):
         self.standardization = "training"
         self.waveforms = None  # waveforms.Waveforms of features that are raw samples: they become spectral channels
         self.samples = None  # their channels C
-        # What `detect` and the scripts need to know of the run: plain values, filled in by whoever trains or loads.
+        # What `detect` and the scripts need to know of the run: plain values, filled in by training and by loading.
         self.settings = {}
         self.architecture = {}  # the arguments of `detectors.build_model`, of a checkpoint of ours
         self.register_buffer("feature_mean", torch.zeros(feat_dim, 1))
@@ -315,7 +315,7 @@ class Spot(TemporalDetector):
 
     @property
     def class_part(self):
-        """What tells classes, which the pretext stage leaves alone."""
+        """The class head, which the pretext stage leaves alone."""
         return self.class_head
 
     @property

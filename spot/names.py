@@ -64,7 +64,7 @@ class NameIndex:
 def match_name(video_id, names):
     """The name in `names` that `video_id` means, as `NameIndex` finds it; None where there is none.
 
-    names: any collection of names; whoever looks up many ids makes a NameIndex of them once
+    names: any collection of names; for many ids, make a NameIndex of them once
     """
     return (names if isinstance(names, NameIndex) else NameIndex(names)).find(video_id)
 

@@ -37,7 +37,7 @@ def read_pickled_table(path):
         raise error if str(error).startswith(str(path)) else SpotError(f"{path}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         raise SpotError(f"{path}: is broken as a pickle; was it fully downloaded?") from error
-    except Exception as error:  # what the reader raises for damaged bytes is not told beforehand
+    except Exception as error:  # what the reader raises for damaged bytes is not documented
         raise SpotError(f"{path}: is broken as a pickle ({type(error).__name__}); was it fully downloaded?") from error
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:

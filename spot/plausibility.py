@@ -39,15 +39,15 @@ def far_from_training(mean, deviation, training_mean, training_deviation):
     """Half a sentence where the features of a recording are far from those of the training; None where they are not.
 
     mean, deviation: (C,) of the recording, per channel; training_mean, training_deviation: (C,) of the training
-    Channels that did not vary in the training tell nothing. Root mean squares are compared channel by channel, so that
+    Channels that did not vary in the training are left out. Root mean squares are compared channel by channel, so that
     one odd channel is no reason to warn: another unit or another extractor changes many.
     """
     mean, deviation, center, spread = (np.asarray(values, np.float64)
                                        for values in (mean, deviation, training_mean, training_deviation))
-    told = spread > 1e-5 * np.maximum(np.abs(center), 1e-3)
-    if not told.any():
+    varied = spread > 1e-5 * np.maximum(np.abs(center), 1e-3)
+    if not varied.any():
         return None
-    mean, deviation, center, spread = mean[told], deviation[told], center[told], spread[told]
+    mean, deviation, center, spread = mean[varied], deviation[varied], center[varied], spread[varied]
     distance = np.sqrt(((mean - center) / spread) ** 2 + (deviation / spread) ** 2)
     far = (distance > FAR_DEVIATIONS).mean()
     variation = float(np.median(deviation / spread))

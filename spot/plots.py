@@ -147,7 +147,7 @@ def precision_recall_figure(result, colors, classes=None):
 def profile_figure(profile, counts, tiou):
     """Error types among the best G detections of each class, the next G, ...
 
-    profile: (10, 6) shares; counts: (10,) detections; tiou: the words that tell at which tIoU
+    profile: (10, 6) shares; counts: (10,) detections; tiou: words for the title, at which tIoU
     """
     figure, axis = new_figure(4)
     bottom = np.zeros(len(profile))

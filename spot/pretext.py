@@ -63,7 +63,7 @@ def pretext_losses(run, inputs):
         targets = objective.targets(inputs["segments"], inputs["labels"], valid)
         losses["random_foreground"] = tasks.random_foreground * objective.random_foreground(outputs, targets, seen)
 
-    # Temporal order: chunks are shuffled, and the place of each is told.
+    # Temporal order: chunks are shuffled, and the original place of each is predicted.
     if tasks.temporal_order > 0:
         shuffled = shuffle_chunks(features, inputs["order"])  # (B, C, T'), T' a multiple of the chunks
         outputs = run.forward(model, shuffled, valid[:, : shuffled.shape[-1]])

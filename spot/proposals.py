@@ -67,7 +67,7 @@ def _neighbors_below(masks, thresholds):
     """The last snippet up to i and the first from i on that are below the threshold, (B, T, R): -1 and T for none."""
     length = masks.shape[-1]
     index = torch.arange(length, device=masks.device)
-    # Numbers that grow towards snippet i: the largest tells the nearest. On a CPU, products and maxima of floats take
+    # Numbers that grow towards snippet i: the largest is the nearest. On a CPU, products and maxima of floats take
     # a tenth of the time of torch.where, cummax or a comparison that returns bool.
     until = ((index + 1) * (index <= index[:, None])).to(masks.dtype)
     beyond = ((length - index) * (index >= index[:, None])).to(masks.dtype)
@@ -101,7 +101,7 @@ def join_windows(starts, ends, first_snippets, num_snippets):
     starts, ends: (W, T, R) positions in each window; first_snippets: W ints
     A run that reaches the edge between two windows takes the boundary that the neighbor sees from a snippet which lies
     in the run and in both windows, near the middle of their overlap, and so on from window to window: a segment may
-    span any number of them. Windows without a common snippet (T = 1) cannot tell, so their runs stay as they are.
+    span any number of them. Windows without a common snippet (T = 1) do not show this, so their runs stay as they are.
     """
     first = torch.as_tensor(first_snippets, device=starts.device)
     starts, ends = starts + first[:, None, None], ends + first[:, None, None]

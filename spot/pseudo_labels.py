@@ -1,4 +1,4 @@
-"""What a teacher says about unlabeled videos, as targets: data without gradient, with the snippets that they cover."""
+"""Pseudo labels: a teacher's predictions as targets, without gradient, with the snippets that they cover."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 
 from spot.losses import class_probabilities, foreground, pooled_class_logits
 
-# Between these foreground probabilities a soft pseudo label says nothing.
+# Between these foreground probabilities a soft pseudo label covers nothing.
 SURE_BACKGROUND, SURE_FOREGROUND = 0.25, 0.6
 
 
@@ -29,7 +29,7 @@ class PseudoLabels:
 def make_pseudo_labels(outputs, class_logits, valid, montage, activation, class_threshold, mask_threshold, soft=True):
     """Pseudo labels from a teacher's outputs on the weak view, moved to the student's view.
 
-    outputs: the model's dict, which says where something is; class_logits: (B, K+1, T), which say what it is
+    outputs: the model's dict, which gives the masks; class_logits: (B, K+1, T), which give the classes
     valid: (B, T) bool; montage: augment.Montage that the student sees
     The classes of a snippet are those of its instance: logits pooled under its mask row. It counts where the best of
     them reaches `class_threshold`; its mask row is cut at `mask_threshold`.
@@ -98,8 +98,8 @@ def agreement(pseudo, class_targets):
     Returns the share of kept foreground snippets whose class is right (precision), and the share of true foreground
     snippets that are kept with a right class (recall); 0 where there are none.
     """
-    said = pseudo.class_targets[:, :-1].argmax(1, keepdim=True)
-    true = class_targets[:, :-1].gather(1, said)[:, 0] > 0.5
+    label = pseudo.class_targets[:, :-1].argmax(1, keepdim=True)
+    true = class_targets[:, :-1].gather(1, label)[:, 0] > 0.5
     kept = (pseudo.class_targets[:, -1] < 0.5) & (pseudo.class_weights > 0)
     right = (kept & true).sum()
     inside = class_targets[:, -1] < 0.5

@@ -164,7 +164,7 @@ def own_times(facts, grid, fps, run_fps, training_fps, seconds_of):
     facts: {video: {"duration", "fps", "centers_sec"}, each where it is known}
     grid: resize or window; fps: of all of them, or None
     run_fps: the rate of the run where it had one, else None; training_fps: all rates of its videos, for messages
-    seconds_of: (video, fps or None) -> the seconds that its native features cover, None where nobody knows
+    seconds_of: (video, fps or None) -> the seconds that its native features cover, None where that is not known
     SpotError where the grid needs a rate or a duration that is not known.
     """
     times, taken, other = [], 0, {}

@@ -6,7 +6,7 @@ docs/extend.md has an example of each kind.
 
 from pkgutil import resolve_name
 
-# model.detector; the first one is the default. What each brings is said in spot/detectors.py; `losses` are those of its
+# model.detector; the first one is the default. What each brings: see spot/detectors.py; `losses` are those of its
 # labels and pseudo labels.
 DETECTORS = {
     "spot": {"model": "spot.model:build_model", "objective": "spot.spot_objective:SpotObjective",
@@ -42,7 +42,7 @@ MASK_HEADS = {
     "pairwise": "spot.model:pairwise_mask_head",
     "fixed": "spot.model:FixedMaskHead",
 }
-# loss.<name>: losses that need no classes, each off (weight 0) where nothing is said. A function of the model, its
+# loss.<name>: losses that need no classes, each off (weight 0) by default. A function of the model, its
 # outputs, features (B, C, T), valid (B, T) 0 or 1, and the target masks (B, T, T) in 0..1, the labels' or the teacher's
 # -> a number. Labeled and unlabeled sequences alike.
 LOSSES = {

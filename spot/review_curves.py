@@ -56,7 +56,7 @@ def unsureness(probabilities):
 def shown_classes(probabilities, found=()):
     """Indices of the classes whose curves are shown, most probable first: at most MOST_CLASSES.
 
-    probabilities: (K, T'); found: class indices of the detections, whose curves tell most
+    probabilities: (K, T'); found: class indices of the detections, whose curves come first
     """
     best = probabilities.max(axis=1, initial=0)
     wanted = set(found)

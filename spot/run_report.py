@@ -188,7 +188,7 @@ class TimeLeft:
 
 
 class Progress:
-    """One bar over the whole training, on a terminal; and the line that tells the expected time.
+    """One bar over the whole training, on a terminal; and the line of the expected time.
 
     parts: of `parts_of`; done: {stage: epochs that an earlier session has finished}
     """

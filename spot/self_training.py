@@ -9,7 +9,7 @@ from spot.semi import Method, pseudo_lesson
 
 
 class SelfTraining(Method):
-    """The student learns, in a strong view, what a teacher says of the sequence as it is.
+    """The student learns, in a strong view, what a teacher predicts for the sequence as it is.
 
     With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
     learning from themselves; classes would drift, so they come from the teacher as it was when the round began, which
@@ -44,7 +44,7 @@ class SelfTraining(Method):
         return pseudo_lesson(self.run, self.teach(unlabeled), unlabeled, settings.class_threshold, settings)
 
     def teach(self, unlabeled):
-        """What the teacher says of a batch as it is."""
+        """The teacher's predictions for a batch as it is."""
         run = self.run
         teacher = run.model if run.semi.method == "self" else run.teacher.module
         return run.taught(teacher, unlabeled["features"], unlabeled["valid"])

@@ -142,9 +142,9 @@ def semi_supervised_losses(run, inputs):
 
     # Labels; then what needs none, on all sequences that have targets; then pseudo labels, with a weight that grows.
     losses = objective.losses({key: value[:size] for key, value in outputs.items()}, targets[0])
-    told = len(features) if lesson is None or lesson.targets else size
-    losses |= objective.label_free({key: value[:told] for key, value in outputs.items()}, features[:told],
-                                   valid[:told].to(features.dtype), targets)
+    covered = len(features) if lesson is None or lesson.targets else size
+    losses |= objective.label_free({key: value[:covered] for key, value in outputs.items()}, features[:covered],
+                                   valid[:covered].to(features.dtype), targets)
     losses = {name: run.weights[name] * value for name, value in losses.items() if run.weights[name] > 0}
     if lesson is None:
         return losses, {}

@@ -38,7 +38,7 @@ class ExtractedVideo:
 
     duration_sec: of the video; num_snippets: rows T' of its features
     fps:          frames per second at which it was extracted, where the sidecar has none for all videos
-    centers_sec:  (T',) increasing centers of its snippets where stride, window and fps do not tell them, else None
+    centers_sec:  (T',) increasing centers of its snippets where stride, window and fps do not give them, else None
     """
 
     duration_sec: float

@@ -53,13 +53,13 @@ class SpotObjective:
                 for name in LOSSES if self.weights[name] > 0}
 
     def taught(self, teacher, outputs, valid):
-        """What a teacher says of a batch, from its outputs: for `pseudo_targets` and `difference`."""
+        """A teacher's predictions for a batch, from its outputs: for `pseudo_targets` and `difference`."""
         return outputs
 
     def pseudo_targets(self, taught, unlabeled, view, seen, threshold, settings, truth=None):
         """Targets from a teacher's outputs on the weak view, as the student's view shows them; and statistics.
 
-        unlabeled: the batch, with `class_logits` where others than the teacher's own say what; view: augment.Montage;
+        unlabeled: the batch, with `class_logits` where the classes are not the teacher's own; view: augment.Montage;
         seen: (B, T) bool, the snippets of the student's view; threshold: least class probability
         settings: semi.SemiSupervision; truth: true (segments, labels) of the weak view for diagnostics, None: not known
         """

@@ -1,8 +1,8 @@
 """`sstap` (Wang et al., CVPR 2021, arXiv 2104.03214): a mean teacher under perturbations of time, and two tasks.
 
 Perturbations: some channels are shifted in time, and the sequence is turned around. Tasks, without a label: features of
-masked snippets are given back, and the order of shuffled clips is told. The paper's are on features of the same kind;
-what differs here: a step has one student pass, in which half of the sequences are turned and all are shifted.
+masked snippets are given back, and the order of shuffled clips is predicted. The paper's are on features of the same
+kind; what differs here: a step has one student pass, in which half of the sequences are turned and all are shifted.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Which statistics take the mean and deviation off the features: those of the training set, or the recording's own.
 
 What differs between recordings for reasons of their own (a person's build, where a sensor sits, light) is taken off by
-the recording's own statistics. They also take off what tells classes apart, where a recording shows only a few of them.
-So the labels decide: how much of their variance lies between recordings.
+the recording's own statistics. They also take off what distinguishes classes, where a recording shows only a few of
+them. So the labels decide: how much of their variance lies between recordings.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ def join_streams(arrays, feat_dim, where, resample=False, orientation_of_set=Non
 
     where:    words for messages
     resample: streams of different length are resampled to the longest (linear), instead of cut to the shortest
-    orientation_of_set: a function without arguments, called for arrays that fit both ways; its tuple tells, for each
+    orientation_of_set: a function without arguments, called for arrays that fit both ways; its tuple holds, for each
         stream, whether rows are snippets: (T', C_i). None: they are.
     SpotError, `where: reason`, for what `feature_files.read_feature` refuses, and for streams of different lengths.
     """

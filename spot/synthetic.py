@@ -24,7 +24,7 @@ def write_demo(
     duration_sec=(60, 150),  # a video lasts a whole number of seconds in this range; from 60 on, two instances fit
     instances=6,  # at most, per video
     strength=(0.6, 1.0),  # how far an instance stands out; the lower, the harder to find at all
-    style=1.0,  # how much a video's instances differ from their class; the higher, the less 10 % of the labels tell
+    style=1.0,  # how much a video's instances differ from their class; the higher, the more labels are needed
     likeness=0.6,  # 0..1, what the classes of a group of two share; the higher, the more they are confused
     context=0.6,  # what a whole video has in common, actions or not
     noise=1.3,  # temporally correlated, so that smoothing does not remove it
@@ -37,7 +37,7 @@ def write_demo(
                                    has two or more instances, of 3 s to 25 % of its length, of one or two classes
 
     What makes it worth learning from unlabeled videos: each video shows its classes in a style of its own, so a few
-    labeled ones tell little about the next. Returns the path of annotations.json, which is written last.
+    labeled ones teach little about the next. Returns the path of annotations.json, which is written last.
     """
     folder = Path(folder)
     (folder / "features").mkdir(parents=True, exist_ok=True)

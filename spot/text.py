@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from spot.errors import SpotError
 
-HEAD_BYTES = 512  # of a file, which tell what it is
+HEAD_BYTES = 512  # of a file, which show what it is
 MAX_UNPACKED = 2 << 30  # a gzip file of a few megabytes can claim any size
 UNREADABLE = (OSError, EOFError, zlib.error)  # what reading a file raises; the last two where a gzip file is damaged
 

@@ -1,6 +1,6 @@
 """Pictures of single videos: timelines of segments and detections. No torch.
 
-Color tells the class, the same one in every picture of a run. A video shows the colors of the classes that are
+Color is the class, the same one in every picture of a run. A video shows the colors of the classes that are
 annotated in it, all others are gray.
 """
 
@@ -17,14 +17,14 @@ from spot.look import BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY, WIDTH, YELLOW
 
 CLASS_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW)
 MAX_LANES = {"truth": 6, "right": 4, "wrong": 4, "detected": 6, "other classes": 2}
-MAX_SHOWN = 200  # more bars than that do not tell more
+MAX_SHOWN = 200  # more bars than that show no more
 VIDEOS_PER_PICTURE = 10
 LEGEND_CHARACTERS = 84  # that fit above a video, in capitals
 GOLDEN = 0.618034  # share of the circle of hues from one class to the next: neighbors are far apart, none repeats
 
 
 def class_colors(names):
-    """{name: color} by the place of the name: seven that color-blind readers can tell apart, then ever new hues."""
+    """{name: color} by the place of the name: seven that color-blind readers can distinguish, then ever new hues."""
     colors = {}
     for index, name in enumerate(names):
         if index < len(CLASS_COLORS):
@@ -194,7 +194,7 @@ def timeline_figure(timelines, unit="seconds"):
 def timelines_of(result, scores, videos, colors, row):
     """The `Timeline`s of some ground-truth videos of an evaluation.
 
-    scores: (V,) AP of each video; videos: indices; colors: {name: color}; row: index of the tIoU that tells right
+    scores: (V,) AP of each video; videos: indices; colors: {name: color}; row: index of the tIoU of what is right
     """
     scene, planned = result.scene, []
     taken = np.zeros(len(scene.gt_sec), bool)

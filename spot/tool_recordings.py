@@ -18,7 +18,7 @@ CLASSES_FROM = ("values", "tiers")
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What a tool's file does not tell.
+    """What a tool's file leaves open.
 
     point_width_sec: events without duration become segments of this width around their time; None: they are refused
     classes_from: of ELAN, whether the `values` of annotations are the classes, or the `tiers` that they are on

@@ -73,7 +73,7 @@ def choose_waveforms(kind, source, names, grid):
     """Whether features are made spectral. Returns (Waveforms or None, why, in words).
 
     kind: auto (where the features are found to be samples), spectral (they are; each axis after the other, where
-    nothing tells) or raw (leave them as they are)
+    nothing shows it) or raw (leave them as they are)
     source: features.FeatureSource; names: of videos; grid: datasets.GridSettings
     SpotError where `spectral` is asked for and the channels cannot be windows of `dataset.window` samples.
     """
@@ -97,7 +97,7 @@ def choose_waveforms(kind, source, names, grid):
 
 
 def _read_some(source, names):
-    """The features (C, T') of a few of the videos, evenly spaced; a broken file is told when it is read itself."""
+    """The features (C, T') of a few of the videos, evenly spaced; a broken file is refused when it is read itself."""
     for name in names[:: -(-len(names) // ASKED) or 1]:
         with contextlib.suppress(SpotError):
             yield source.read(name)
