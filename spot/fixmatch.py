@@ -12,9 +12,11 @@ class FixMatch(Method):
     """
 
     def loss_weights(self):
+        """Those of the labels."""
         return {name: self.run.weights[name] for name in self.run.objective.names}
 
     def lesson(self, unlabeled):
+        """Hard pseudo labels of the student itself, above `semi.confidence`."""
         taught = self.run.taught(self.run.model, unlabeled["features"], unlabeled["valid"])
         return pseudo_lesson(self.run, taught, unlabeled, self.run.semi.confidence,
                              replace(self.run.semi, targets="hard"))

@@ -11,14 +11,17 @@ class MeanTeacher(Method):
     """
 
     def loss_weights(self):
+        """`semi.consistency` for each kind of output."""
         return dict.fromkeys(self.run.objective.differences, self.run.semi.consistency)
 
     def draw(self, unlabeled, step, total_steps, generator):
+        """The teacher's noise."""
         noise = augment.draw_perturbation(unlabeled["features"].shape, self.run.device, self.run.augmentation.noise, 0,
                                           0, 0, generator)
         return {"teacher_noise": noise}
 
     def lesson(self, unlabeled):
+        """The student under noise, with the teacher's probabilities under other noise as targets."""
         run, features, valid = self.run, unlabeled["features"], unlabeled["valid"]
         seen = augment.perturbed(features, unlabeled["teacher_noise"]) * valid[:, None]
         taught = run.taught(run.teacher.module, seen, valid)

@@ -27,9 +27,11 @@ class SelfTraining(Method):
         self.expected = shares_of_labels(run.labeled) if follows_labels else None
 
     def loss_weights(self):
+        """Those of the labels."""
         return {name: self.run.weights[name] for name in self.run.objective.names}
 
     def draw(self, unlabeled, step, total_steps, generator):
+        """Class logits of the round's teacher, where there are rounds; each begins with the moving teacher."""
         if not self.has_rounds:
             return {}
         first = self.run.burn_in_steps()
@@ -40,6 +42,7 @@ class SelfTraining(Method):
         return {"class_logits": self._round_classes(unlabeled)}
 
     def lesson(self, unlabeled):
+        """Pseudo labels of the teacher, in the student's strong view."""
         settings = self.run.semi
         return pseudo_lesson(self.run, self.teach(unlabeled), unlabeled, settings.class_threshold, settings)
 
@@ -50,9 +53,11 @@ class SelfTraining(Method):
         return run.taught(teacher, unlabeled["features"], unlabeled["valid"])
 
     def state(self):
+        """The teacher of the round."""
         return {"round_teacher": self.round_teacher.state_dict()}
 
     def load_state(self, content):
+        """Go on from `state()`."""
         self.round_teacher.load_state_dict(content["round_teacher"])
         self.round_logits = None
 

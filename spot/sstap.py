@@ -20,10 +20,12 @@ class Sstap(Method):
     """The student agrees with the moving teacher about a sequence whose time was perturbed; see above."""
 
     def loss_weights(self):
+        """`semi.consistency` for each kind of output, and those of the tasks."""
         consistency = dict.fromkeys(self.run.objective.differences, self.run.semi.consistency)
         return {**consistency, "reconstruction": RECONSTRUCTION, "order": ORDER}
 
     def draw(self, unlabeled, step, total_steps, generator):
+        """Which channels are shifted, which sequences turned around, which snippets masked, how clips are shuffled."""
         batch, channels, length = unlabeled["features"].shape
         direction = torch.rand(batch, channels, 1, generator=generator)
         masking = augment.draw_perturbation((batch, channels, length), self.run.device, 0, 0, 0, MASKED, generator)
@@ -33,6 +35,7 @@ class Sstap(Method):
                 "unmasked": masking["snippets"]}
 
     def lesson(self, unlabeled):
+        """The student's view in perturbed time, with the teacher's predictions in time as it is as targets."""
         run, features, valid = self.run, unlabeled["features"], unlabeled["valid"]
         taught = run.taught(run.teacher.module, features, valid)
         turned = unlabeled["turned"]
