@@ -63,11 +63,11 @@ from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
 from spot.files import SpotError, read_json, write_json
+from spot.inference import detect, to_results
 from spot.meaning import meaning_of
 from spot.optimization import Optimization
 from spot.packing import pack
 from spot.pretext import PretextTasks
-from spot.proposals import detect, to_results
 from spot.recordings import centers_of_rows, times_of
 from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
 from spot.seeds import seeds_in, summary, summary_text

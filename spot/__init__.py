@@ -7,7 +7,7 @@ __version__ = "1.0.0"
 _HOME = {
     "load_config": "config",
     "load_model": "checkpoint",
-    "detect": "proposals",
+    "detect": "inference",
     "evaluate_detections": "evaluation",
     "soft_nms": "nms",
     "SpotError": "files",

@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from spot import registry
-from spot.model import OrderHead, TemporalDetector, dropout, of_samples
+from spot.encoders import dropout
+from spot.heads import OrderHead
+from spot.model import TemporalDetector, of_samples
 from spot.proposal_map import sample_map
 from spot.targets import segment_coverage
 

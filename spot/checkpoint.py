@@ -14,10 +14,12 @@ from spot import __version__
 from spot.command_line import OUT_OF_MEMORY
 from spot.detectors import build_model
 from spot.distributed import from_first, is_first
+from spot.encoders import AttentionEncoder
 from spot.files import SpotError, atomic_path, locked, remove_unfinished, unwritable, write_text
+from spot.heads import FixedMaskHead
 from spot.limits import ARCHITECTURE, DECODING, GRID, NOT_NEEDED, OF_TRAINING, fault, shown, sizes_fault
 from spot.meaning import differences, named, other_statistics
-from spot.model import AttentionEncoder, FixedMaskHead, Spot
+from spot.model import Spot
 from spot.provenance import git_commit
 from spot.sidecar import SIDECAR
 

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from spot.detectors import classifier_of
-from spot.proposals import prepare, run_windows, stack_windows
+from spot.inference import prepare, run_windows, stack_windows
 from spot.recordings import centers_of_rows
 from spot.segments import window_starts
 

@@ -32,15 +32,15 @@ ON_LABELS_ALONE = ("sliding",)
 # model.encoder; the first one is the default. Called with (feat_dim, embed_dim, heads, dropout), it gives a module:
 # features (B, C, T), valid (B, T) bool or None -> embedding (B, D, T).
 ENCODERS = {
-    "conv_transformer": "spot.model:ConvTransformerEncoder",
-    "attention": "spot.model:published_encoder",
+    "conv_transformer": "spot.encoders:ConvTransformerEncoder",
+    "attention": "spot.encoders:published_encoder",
     "conv": "spot.bmn:conv_encoder",
 }
 # model.mask_head; the first one is the default. Called with (embed_dim, temporal_scale), it gives a module:
 # embedding (B, D, T), features (B, C, T), valid (B, T) bool or None -> mask logits (B, T, T).
 MASK_HEADS = {
-    "pairwise": "spot.model:pairwise_mask_head",
-    "fixed": "spot.model:FixedMaskHead",
+    "pairwise": "spot.heads:pairwise_mask_head",
+    "fixed": "spot.heads:FixedMaskHead",
 }
 # loss.<name>: losses that need no classes, each off (weight 0) by default. A function of the model, its
 # outputs, features (B, C, T), valid (B, T) 0 or 1, and the target masks (B, T, T) in 0..1, the labels' or the teacher's

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from spot.errors import SpotError
+from spot.inference import prepare, run_windows, stack_windows, waveforms_of
 from spot.losses import class_probabilities
-from spot.proposals import prepare, run_windows, stack_windows, waveforms_of
 from spot.review import CORRECTED, Origin, base_videos, page_data, recording_entry, with_own, write_review
 from spot.review_curves import shown_channels
 from spot.segments import middle_windows, window_starts

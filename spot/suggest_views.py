@@ -11,9 +11,9 @@ from spot.annotations import clean_segments
 from spot.augment import perturb
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
+from spot.inference import prepare, stack_windows
 from spot.losses import class_probabilities
 from spot.names import pair_names
-from spot.proposals import prepare, stack_windows
 from spot.segments import middle_windows, window_starts
 from spot.suggest import View, labels_of, suggest
 from spot.text import read_lines

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from spot.check_grid import hidden_segments
 from spot.check_report import shortened
 from spot.evaluation import evaluate_detections, threshold_key
+from spot.inference import to_results
 from spot.nms import soft_nms
-from spot.proposals import detections_of, join_windows, mask_runs, to_results
+from spot.proposals import detections_of, join_windows, mask_runs
 from spot.segments import window_starts
 from spot.targets import make_targets
 

@@ -6,10 +6,10 @@ import numpy as np
 from tqdm import tqdm
 
 from spot.boundary import mine_snippets
+from spot.inference import prepare, run_windows, stack_windows
 from spot.losses import class_probabilities, foreground
 from spot.model_view import save_video_picture
 from spot.operating_point import actions_of
-from spot.proposals import prepare, run_windows, stack_windows
 from spot.segments import window_starts
 
 

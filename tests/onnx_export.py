@@ -13,7 +13,7 @@ import torch
 from test_onnx_page import page, trained
 
 from spot.checkpoint import describe_model, save
-from spot.proposals import detect
+from spot.inference import detect
 from tools import export_onnx
 
 ROOT = Path(__file__).resolve().parents[1]

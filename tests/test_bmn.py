@@ -10,7 +10,8 @@ from spot.bmn_losses import candidate_targets, class_candidates, overlap_loss, w
 from spot.config import load_config
 from spot.detectors import require_masks
 from spot.files import SpotError
-from spot.proposals import Decoding, detect
+from spot.inference import detect
+from spot.proposals import Decoding
 
 SIZES = {"detector": "bmn", "map_channels": 4, "map_samples": 4, "map_stride": 1}
 METHODS = ["none", "self", "ema", "mean_teacher", "fixmatch", "sstap"]

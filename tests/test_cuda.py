@@ -16,8 +16,8 @@ import spot
 from spot import checkpoint, distributed
 from spot.datasets import GridSettings, SnippetDataset
 from spot.devices import choose_device
+from spot.encoders import attention
 from spot.files import SpotError
-from spot.model import attention
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU: nothing is tried on CUDA")
 CASES = [("device", EVERY_LOSS, {}), ("memory", ("semi.targets=hard", "semi.rounds=0"), {}),

@@ -22,7 +22,7 @@ from spot.datasets import GridSettings
 from spot.feature_times import refuse_other_backbone, sidecar_beside, times_of_features
 from spot.features import FeatureSource, channels_in
 from spot.files import SpotError, read_json
-from spot.proposals import detect
+from spot.inference import detect
 from spot.sidecar import SIDECAR, ExtractedVideo, Sidecar, read_sidecar, write_sidecar
 
 data, run_folder = test_scripts.data, test_scripts.run_folder

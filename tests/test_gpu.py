@@ -10,7 +10,7 @@ from pretend_gpu import GpuTensor, PretendGpu, read_back
 
 import spot.datasets
 import spot.devices
-from spot import checkpoint, engine, proposals
+from spot import checkpoint, engine, feature_bank, inference, pretext
 from spot.datasets import GridSettings, SnippetDataset
 from spot.devices import choose_device
 from spot.engine import STAGES
@@ -50,7 +50,7 @@ def learn(device, folder, cache, settings=(), sizes=()):
     assert all(isinstance(x, GpuTensor) == (device == "cuda") for x in run.model.state_dict().values())
     features = [*tiny.features_of(tiny.LABELED).values(), np.ones((tiny.C, 21), np.float32)]  # 21: several windows
     grid = {"grid": "window", "temporal_scale": tiny.T, "stride": 1, "window": 1, "fps": 1.0, "batch_size": 4}
-    found = [proposals.detect(run.teacher.module, features, [8.0, 8.0, 8.0, 21.0], external=external, **grid)
+    found = [inference.detect(run.teacher.module, features, [8.0, 8.0, 8.0, 21.0], external=external, **grid)
              for external in (None, [np.array([0.1, 0.7, 0.2])] * 4)]
     for record in records:
         del record["seconds"]
@@ -125,8 +125,9 @@ def test_a_broken_recording_stops_a_training_on_a_gpu_too():
             run.train_epoch(0)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(engine, "to_device"), (spot.datasets, "to_device"),
-                                             (proposals, "to_device")])
+@pytest.mark.parametrize(("owner", "name"), [(engine, "to_device"), (pretext, "to_device"),
+                                             (spot.datasets, "to_device"), (feature_bank, "to_device"),
+                                             (inference, "to_device")])
 def test_what_is_not_moved_is_noticed(tmp_path, monkeypatch, owner, name):
     """Each room in which a copy to the GPU is left out ends in a refusal, as it would on a GPU."""
     monkeypatch.setattr(owner, name, lambda x, device: x)

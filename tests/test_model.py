@@ -5,7 +5,7 @@ import torch
 from tiny import K, T, model
 from torch import nn
 
-from spot.model import attention, dropout
+from spot.encoders import attention, dropout
 
 ARCHITECTURES = [(encoder, head) for encoder in ("conv_transformer", "attention") for head in ("pairwise", "fixed")]
 either = pytest.mark.parametrize(("encoder", "mask_head"), ARCHITECTURES)

@@ -13,7 +13,8 @@ import tiny
 import torch
 
 from spot.files import SpotError
-from spot.proposals import Decoding, detect
+from spot.inference import detect
+from spot.proposals import Decoding
 from tools import export_onnx
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"

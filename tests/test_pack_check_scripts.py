@@ -20,7 +20,7 @@ from spot.config_values import data_values, grid_values
 from spot.data_files import open_data, with_features
 from spot.datasets import GridSettings, SnippetDataset
 from spot.files import SpotError, read_json
-from spot.proposals import detect
+from spot.inference import detect
 from spot.segments import middle_windows
 
 # The tiny data set and its finished run, as fixtures of this file too.

@@ -10,8 +10,9 @@ from torch import nn
 import spot
 from spot import proposals
 from spot.files import SpotError
+from spot.inference import to_results
 from spot.nms import soft_nms
-from spot.proposals import Decoding, detections_of, join_windows, mask_runs, to_results
+from spot.proposals import Decoding, detections_of, join_windows, mask_runs
 from spot.segments import window_starts
 
 DECODING = {"mask_thresh": (0.5,), "top_k": 8, "nms_sigma": 0.4, "min_score": 0.05, "max_detections": 50}

@@ -16,7 +16,7 @@ from spot.checkpoint import RunFolder
 from spot.config import load_config
 from spot.evaluation import evaluate_detections
 from spot.findings import gather
-from spot.proposals import detect
+from spot.inference import detect
 from spot.report_pictures import pictures_of
 from spot.results import as_detections
 from spot.timelines import class_colors, plan_timeline

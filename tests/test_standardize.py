@@ -5,7 +5,7 @@ import torch
 from tiny import video
 
 from spot.detectors import build_model
-from spot.proposals import detect
+from spot.inference import detect
 from spot.standardize import (
     by_recording,
     by_sequence,

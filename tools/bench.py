@@ -46,8 +46,9 @@ from spot.config_values import decoding_values
 from spot.devices import choose_device
 from spot.features import FeatureSource
 from spot.files import SpotError, write_json
+from spot.inference import detect, to_results
 from spot.packing import pack
-from spot.proposals import Decoding, detect, detections_of, to_results
+from spot.proposals import Decoding, detections_of
 
 
 def make_parser():
