@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from spot.class_scores import fuse
+from spot.encoders import dropout
 from spot.losses import class_loss, class_probabilities
-from spot.model import TemporalDetector, dropout, of_samples
+from spot.model import TemporalDetector, of_samples
 from spot.nms import soft_nms_batch
 from spot.registry import DETECTORS
 from spot.targets import make_targets

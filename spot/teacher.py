@@ -1,6 +1,5 @@
 """The teacher: an exponential moving average of the student."""
 
-
 import torch
 from torch.optim.swa_utils import AveragedModel
 

@@ -8,8 +8,9 @@ from tiny import CLASSES, LABELED, T, features_of, model, trainer, video
 from spot.config import load_config
 from spot.datasets import GridSettings
 from spot.files import SpotError
+from spot.inference import detect
 from spot.oracle import classify_recording, entries_of_given
-from spot.proposals import Decoding, detect
+from spot.proposals import Decoding
 from spot.recordings import times_of
 from spot.sliding import joined, merge_windows, runs_above, smoothed
 

@@ -40,8 +40,8 @@ from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
 from spot.files import atomic_path
+from spot.inference import detect, to_results
 from spot.oracle import classify_recording, entries_of_given
-from spot.proposals import detect, to_results
 from spot.recall import average_recall
 from spot.recordings import centers_of_rows, times_of
 from spot_train import main as train
