@@ -167,7 +167,7 @@ def summary(table):
     order = [*TRAININGS, *SCORES]
     grouped = results.groupby(["data", "labels", "row"])["average_mAP"].agg(["mean", "std", "count"])
     grouped = grouped.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
-    values = results.set_index(["data", "labels", "row", "seed"])["average_mAP"]
+    values = results.set_index(["data", "labels", "row", "seed"])["average_mAP"].sort_index()
     compared = [(*key[:2], COMPARED_WITH.get(key[2], "shipped defaults")) for key in grouped.index]
     grouped["p"] = [paired_p(values[key], values[other]) if other in grouped.index else np.nan
                     for key, other in zip(grouped.index, compared, strict=True)]
