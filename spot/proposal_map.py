@@ -9,6 +9,9 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
+# A GPU would wait for the answer whether a segment is left, so it computes the empty ones too.
+STOPS_EARLY = ("cpu",)
+
 
 def proposal_edges(durations, length, device="cpu"):
     """Start and end positions of all proposals, (D, T) each. durations: D; length: T."""
@@ -83,8 +86,7 @@ def overlap_map(segments, labels, durations, length):
     order = (~exists).to(torch.uint8).argsort(dim=1, stable=True)  # those that exist first
     segments, exists = segments.gather(1, order[..., None].expand(-1, -1, 2)), exists.gather(1, order)
     for number in range(segments.shape[1]):  # one by one: N maps at once would not fit into a cache
-        # A GPU would wait for the answer, so it computes the empty ones too.
-        if segments.device.type == "cpu" and not exists[:, number].any():
+        if segments.device.type in STOPS_EARLY and not exists[:, number].any():
             break
         first, last = (segments[:, number, side, None, None] for side in (0, 1))
         inside = (torch.minimum(end, last) - torch.maximum(start, first)).clamp(min=0)

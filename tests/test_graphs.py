@@ -14,6 +14,7 @@ from tiny import LABELED, UNLABELED, dataset, features_of, model, same, trainer,
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from spot import proposal_map
 from spot.engine import STAGES
 from spot.files import SpotError
 from spot.graphs import LossCheck, StepGraphs
@@ -121,6 +122,17 @@ def test_losses_and_gradients_look_at_no_number(settings):
         with Launches():
             losses, _, gradients = run._with_gradients(stage, inputs)
         assert losses and any(gradient is not None for gradient in gradients)
+
+
+@pytest.mark.parametrize("method", ["ema", "fixmatch", "mean_teacher", "sstap"])
+def test_no_detector_or_method_looks_at_a_number(method, monkeypatch):
+    monkeypatch.setattr(proposal_map, "STOPS_EARLY", ())  # as on a GPU
+    for net in (model(detector="bmn"), model()):
+        run = trainer(f"semi.method={method}", net=net)
+        inputs, _ = run._train_inputs(0, 4, torch.Generator().manual_seed(0))
+        with Launches():
+            losses, _, _ = run._with_gradients(run._train_losses, inputs)
+        assert any(name.startswith("unlabeled") for name in losses)
 
 
 def test_the_watch_notices_a_number_that_is_looked_at():
