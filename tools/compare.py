@@ -197,13 +197,14 @@ def summary(table):
     """Per data set, steps, share of labels and row: means over the seeds (mAP and recall in %), deviation, p.
 
     p: of a paired t-test against the shipped SPOT, over the seeds that both have; fall: oracle - average mAP. The
-    whole-video baseline, of the classes of the first SPOT that was run, is a row too.
+    whole-video baseline is a row too, with the classes of the shipped SPOT, or of the last SPOT of ROWS that was run.
     """
     results = pd.read_csv(table, dtype={"labels": str})
     if "oracle_mAP" not in results:
         results["oracle_mAP"] = np.nan
     place = ["data", "steps", "labels"]
-    source = results[results["row"].str.startswith("SPOT")].drop_duplicates([*place, "seed"])
+    source = results[results["row"].str.startswith("SPOT")].sort_values("row", key=lambda row: row.map([*ROWS].index))
+    source = source.drop_duplicates([*place, "seed"], keep="last")
     baseline = source.assign(row=BASELINE, average_mAP=source["whole_video"], oracle_mAP=np.nan, AR_100=np.nan,
                              train_sec=np.nan, infer_sec=np.nan, memory_MB=np.nan)
     results = pd.concat([baseline.dropna(subset="average_mAP"), results])
