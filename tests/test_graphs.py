@@ -129,9 +129,9 @@ def test_no_detector_or_method_looks_at_a_number(method, monkeypatch):
     monkeypatch.setattr(proposal_map, "STOPS_EARLY", ())  # as on a GPU
     for net in (model(detector="bmn"), model()):
         run = trainer(f"semi.method={method}", net=net)
-        inputs, _ = run._train_inputs(0, 4, torch.Generator().manual_seed(0))
+        inputs, _ = STAGES["train"][0](run, 0, 4, torch.Generator().manual_seed(0))
         with Launches():
-            losses, _, _ = run._with_gradients(run._train_losses, inputs)
+            losses, _, _ = run._with_gradients("train", inputs)
         assert any(name.startswith("unlabeled") for name in losses)
 
 
