@@ -187,7 +187,7 @@ def test_a_checkpoint_knows_its_detector(tmp_path):
     with pytest.raises(SpotError, match=r"--plot needs .* masks .*, which a run of model\.detector=bmn does"):
         require_masks(loaded, "--plot")
     checkpoint.save(tmp_path / "bad.pt", checkpoint.describe_model(net, {**architecture, "detector": "rcnn"}))
-    with pytest.raises(SpotError, match="detector is 'rcnn'; it must be one of spot, bmn"):
+    with pytest.raises(SpotError, match="detector is 'rcnn'; it must be one of spot, bmn, sliding"):
         checkpoint.load_model(tmp_path / "bad.pt")
     with pytest.raises(SpotError, match="temporal_scale is 5; the model was made for 8"):
         detect(loaded, [torch.randn(C, 8).numpy()], [8.0], temporal_scale=5)
@@ -197,7 +197,7 @@ def test_a_checkpoint_knows_its_detector(tmp_path):
     ("loss.boundary=1", "loss.boundary is 1.0, and model.detector=bmn has no such loss"),
     ("semi.method=meanteacher", "did you mean 'mean_teacher'"),
     ("model.map_stride=0", "model.map_stride must be in 1..16, got 0"),
-    ("model.detector=bsn", "model.detector must be one of spot, bmn, got 'bsn'; did you mean 'bmn'"),
+    ("model.detector=bsn", "model.detector must be one of spot, bmn, sliding, got 'bsn'; did you mean 'bmn'"),
     ("model.embed_dim=126", "must be a multiple of"),
 ])
 def test_a_wrong_setting_is_refused_in_a_sentence(override, sentence):

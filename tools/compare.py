@@ -215,7 +215,7 @@ def summary(table):
     means.insert(2, "seeds", groups.size())
     order = [BASELINE, *ROWS]
     means = means.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
-    values = results.set_index([*place, "row", "seed"])["average_mAP"]
+    values = results.set_index([*place, "row", "seed"])["average_mAP"].sort_index()
     means["p"] = [paired_p(values[key], values[(*key[:3], REFERENCE)])
                   if (*key[:3], REFERENCE) in means.index and key[3] != REFERENCE else np.nan for key in means.index]
     means["fall"] = means["oracle_mAP"] - means["average_mAP"]
@@ -224,24 +224,25 @@ def summary(table):
 
 def draw(means, path):
     """One panel per data set: a bar per row and share of labels; where it was measured, a mark for true segments."""
-    names = means.index.get_level_values("data").unique()
-    most = max(len(means.loc[name]) for name in names)
-    figure, axes = plt.subplots(1, len(names), figsize=(7 * len(names), 1.6 + 0.34 * most), squeeze=False,
-                                layout="constrained")
-    for axis, name in zip(axes[0], names, strict=True):
+    names = list(means.index.get_level_values("data").unique())
+    counts = [len(means.loc[name]) for name in names]
+    figure, axes = plt.subplots(len(names), 1, figsize=(8, 1 + 0.5 * len(names) + 0.27 * sum(counts)), squeeze=False,
+                                height_ratios=[count + 1 for count in counts], sharex=True, layout="constrained")
+    for axis, name in zip(axes[:, 0], names, strict=True):
         part = means.loc[name].iloc[::-1]
         titles = [f"{row}, {float(labels):.0%} labels, {steps:,} steps" for steps, labels, row in part.index]
         colors = ["#0072b2" if row.startswith("SPOT") else "#d55e00" if row.startswith("BMN") else "#999999"
                   for _, _, row in part.index]
         spread = part["deviation"].fillna(0)
-        axis.barh(titles, part["average_mAP"], xerr=spread, color=colors, ecolor="black", label="its own detections")
-        for row, (value, beyond) in enumerate(zip(part["average_mAP"], spread, strict=True)):
-            axis.text(value + beyond, row, f" {value:.1f}", va="center")
-        if part["oracle_mAP"].notna().any():
-            axis.plot(part["oracle_mAP"], titles, "D", color="black", label="given the true segments")
-            axis.legend(loc="lower right")
-        axis.set(title=f"{name}: mean and deviation over seeds", xlabel="average mAP, %")
-        axis.margins(x=0.12)
+        axis.barh(titles, part["average_mAP"], xerr=spread, color=colors, ecolor="black")
+        marks = axis.plot(part["oracle_mAP"], titles, "D", color="black", markersize=4)
+        for row, value in enumerate(part["average_mAP"]):  # a column beside the panel, where no bar or mark is
+            axis.text(1.01, row, f"{value:.1f}", va="center", transform=axis.get_yaxis_transform())
+        axis.set(title=name, xlim=(0, 105))
+    axes[-1, 0].set_xlabel("average mAP, %: mean and deviation over seeds")
+    if means["oracle_mAP"].notna().any():
+        figure.legend(marks, ["the same model, given the true segments and asked for classes"],
+                      loc="outside lower center", frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
