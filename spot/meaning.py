@@ -115,8 +115,11 @@ def named(settings, architecture):
         found["model.temporal_scale"] = found.pop("dataset.temporal_scale")
     if "model.chunks" in found:
         found["pretext.chunks"] = found.pop("model.chunks")
+    if "model.sensor_axes" in found:  # what `auto` has decided
+        found["dataset.sensor_channels"] = "spectral" if found.pop("model.sensor_axes") else "raw"
     idle = [] if architecture.get("detector") == "bmn" else [f"model.{key}" for key in OF_MAP]
-    for key in ("model.num_classes", "model.dropout", *idle):  # the classes are compared by name; dropout is no meaning
+    # The classes are compared by name; dropout is no meaning, and the order of samples follows from the features.
+    for key in ("model.num_classes", "model.dropout", "model.sensor_order", *idle):
         found.pop(key, None)
     return found
 

@@ -101,11 +101,11 @@ def test_what_cannot_be_exported_is_refused(monkeypatch, tmp_path):
 
 def test_relative_positions_of_an_export_are_those_of_training(monkeypatch):
     """For lengths within and beyond the reach of 2: distances -2..2 have a bias each, farther ones that of the end."""
-    from spot import model
+    from spot import heads
 
     offset = torch.arange(10.0).reshape(2, 5)
-    plain = {length: model.relative_position(offset, length) for length in (1, 2, 3, 4, 9)}
+    plain = {length: heads.relative_position(offset, length) for length in (1, 2, 3, 4, 9)}
     assert plain[4][0].tolist() == [[2, 3, 4, 4], [1, 2, 3, 4], [0, 1, 2, 3], [0, 0, 1, 2]]
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     for length, wanted in plain.items():
-        assert torch.equal(model.relative_position(offset, length), wanted)
+        assert torch.equal(heads.relative_position(offset, length), wanted)

@@ -145,5 +145,5 @@ def test_a_run_on_samples_knows_it(tmp_path, capsys):
     spot_inference.main([f"checkpoint={run}", f"features={folder}", f"output_path={tmp_path}"])
     found = json.loads((tmp_path / "own" / "detections.json").read_text())["results"]
     assert sorted(found) == ["r0", "r1", "r2", "r3"]
-    with pytest.raises(SpotError, match="sensor_axes was 2"):
+    with pytest.raises(SpotError, match=r"dataset\.sensor_channels was 'spectral' and is 'raw'"):
         spot_train.main([*settings, "training.resume=auto", "dataset.sensor_channels=raw", "training.max_epoch=9"])
