@@ -76,7 +76,7 @@ def print_what_to_look_at(folder, then):
     width = max(map(len, looks))
     for path, what in looks.items():
         print(f"  {path:<{width}}  {what}")
-    print(f"next\n  {then}\n  your own recordings: README.md, \"Your own data set\"")
+    print(f"next\n  {then}\n  your own recordings: docs/own-data.md")
 
 
 def refuse_others(data, runs, version):
