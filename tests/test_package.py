@@ -133,7 +133,8 @@ def test_the_version_stands_in_one_place():
 def test_every_target_of_make_has_its_sentence():
     text = (ROOT / "Makefile").read_text()
     targets = re.search(r"^\.PHONY: (.*)", text, re.M)[1].split()
-    said = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout
     explained = dict(line.split(maxsplit=1) for line in said.splitlines())
     assert explained.keys() == set(targets) == set(re.findall(r"^([a-z-]+):", text, re.M))
 
