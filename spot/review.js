@@ -1206,6 +1206,7 @@ function showHelp() {
       make("dd", {textContent: key.words})])))));
   byId("keys-on").checked = settings.keys;
   byId("help-dialog").showModal();
+  byId("help-title").focus(); // at its beginning; `autofocus` would be tried, and complained of, when the page opens
 }
 
 async function copyCommand() {
