@@ -98,16 +98,23 @@ def main(argv=None):
 # --- detection --------------------------------------------------------------------------------------------------------
 
 
-def infer(config, flags):
-    """Detect in every video of the evaluation subset."""
-    # Model, by the settings that it was trained with.
+def open_run(config, flags):
+    """The model of a run with the data set that the settings name: (model, config, videos, class_names, source).
+
+    config: compared with the settings that the model was trained with. SpotError where the two do not fit together.
+    """
     model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
     config = compared_with_training(model, config, flags)
-
-    # Data: annotated videos, of which some may have no features.
     videos, class_names, source = open_data(**data_values(config))
     check_fit(model, class_names, sizes_of(config))
     refuse_other_backbone(backbone_of_run(config), source.times)
+    return model, config, videos, class_names, source
+
+
+def infer(config, flags):
+    """Detect in every video of the evaluation subset."""
+    # Model, and data: annotated videos, of which some may have no features.
+    model, config, videos, class_names, source = open_run(config, flags)
     wanted = videos_of_subset(videos, "dataset.eval_subset", config.dataset.eval_subset,
                               config.dataset.video_anno_path)
     present, missing = with_features(wanted, source, config.dataset.eval_subset)
@@ -193,11 +200,7 @@ def suggest_recordings(config, flags):
     refuse_beside_suggest(config, flags)
     if not distributed.is_first():
         return
-    model = load_model(config.checkpoint or config.output_path, choose_device(config.training.device))
-    config = compared_with_training(model, config, flags)
-    videos, class_names, source = open_data(**data_values(config))
-    check_fit(model, class_names, sizes_of(config))
-    refuse_other_backbone(backbone_of_run(config), source.times)
+    model, config, videos, class_names, source = open_run(config, flags)
     training = videos_of_subset(videos, "dataset.train_subset", config.dataset.train_subset,
                                 config.dataset.video_anno_path)
     training, _ = with_features(training, source, config.dataset.train_subset)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from spot import registry
 from spot.encoders import dropout
 from spot.heads import OrderHead
-from spot.model import TemporalDetector, of_samples
+from spot.model import TemporalDetector
 from spot.proposal_map import sample_map
 from spot.targets import segment_coverage
 
@@ -171,14 +171,11 @@ class Bmn(TemporalDetector):
 
 
 def build_bmn(*, encoder, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim, num_classes,
-              dropout=0.1, chunks=5, standardize="training", map_channels=32, map_samples=16, map_stride=2,
-              map_durations=None, sensor_axes=0, sensor_order="axis", **_):
+              dropout=0.1, chunks=5, map_channels=32, map_samples=16, map_stride=2, map_durations=None, **_):
     """A Bmn with fresh weights, from the YAML's `model` section as plain values; what it has no use for is left out.
 
     map_channels, map_samples, map_stride: of `ProposalHead`; map_durations: longest proposal in snippets, None = T
     """
-    samples = feat_dim if sensor_axes else None
-    waveforms, feat_dim = of_samples(feat_dim, sensor_axes, sensor_order)
     if encoder == "attention":
         embed_dim = feat_dim
     new_encoder = registry.find(registry.ENCODERS, encoder)
@@ -189,5 +186,4 @@ def build_bmn(*, encoder, class_activation, feat_dim, temporal_scale, embedding_
                 temporal_scale, OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1))
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(model.classifier.out.bias[:num_classes], -math.log(99))
-    model.standardization, model.waveforms, model.samples = standardize, waveforms, samples
     return model

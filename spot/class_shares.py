@@ -76,19 +76,28 @@ def between_recordings(shares):
     return float(((shares - mean) ** 2).mean(0).sum() / total) if total > 0 else 1.0
 
 
+def compare_recordings(videos, class_names):
+    """What each recording shows, `class_shares` as (V, K + 1); whether all show the same; and the evidence, in words.
+
+    videos: list of annotations.Video that show their labels
+    """
+    shares = np.array([class_shares(video, class_names) for video in videos])
+    if len(shares) < FEWEST_RECORDINGS:
+        return shares, False, f"{len(shares)} labeled recording does not show how recordings differ"
+    between = between_recordings(shares)
+    return shares, between <= MOST_BETWEEN, f"{between:.1%} of the variance of the labels lies between recordings"
+
+
 def shares_of_labels(labeled):
     """The ClassShares of labeled recordings, None where these show different things.
 
     labeled: datasets.SnippetDataset
     """
-    shares = np.array([class_shares(video, list(labeled.class_index)) for video in labeled.videos])
-    if len(shares) < FEWEST_RECORDINGS or between_recordings(shares) > MOST_BETWEEN:
+    shares, are_alike, evidence = compare_recordings(labeled.videos, list(labeled.class_index))
+    if not are_alike or not shares[:, :-1].any():
         return None
     mean = shares[:, :-1].mean(0)
-    if not mean.sum() > 0:
-        return None
-    return ClassShares(mean / mean.sum(), int(labeled.bank.lengths.min()),
-                       f"{between_recordings(shares):.1%} of the variance of the labels lies between recordings")
+    return ClassShares(mean / mean.sum(), int(labeled.bank.lengths.min()), evidence)
 
 
 def align_recordings(logits, offsets, expected, activation):

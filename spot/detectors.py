@@ -12,11 +12,24 @@ classify: (model, outputs, segments (B, M, 2)) -> class probabilities (B, K+1, M
 
 from spot.errors import SpotError
 from spot.registry import DETECTORS, find
+from spot.waveforms import Waveforms
 
 
-def build_model(*, detector="spot", **architecture):
-    """A model with fresh weights. detector: its name; architecture: the YAML's `model` section as plain values."""
-    return find(DETECTORS[detector], "model")(**architecture)
+def build_model(*, detector="spot", feat_dim, standardize="training", sensor_axes=0, sensor_order="axis",
+                **architecture):
+    """A model with fresh weights, and what is done to its features before they reach the network.
+
+    detector: its name; feat_dim: C of the files; architecture: the rest of the YAML's `model` section as plain values
+    standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
+    sensor_axes: A where the features are raw samples of as many axes, which become spectral channels; sensor_order: how
+    they lie, see `spot.waveforms.Waveforms`
+    """
+    waveforms = Waveforms(sensor_axes, sensor_order) if sensor_axes else None
+    seen = waveforms.channels(feat_dim) if waveforms else feat_dim
+    model = find(DETECTORS[detector], "model")(feat_dim=seen, **architecture)
+    model.standardization, model.waveforms = standardize, waveforms
+    model.samples = feat_dim if waveforms else None
+    return model
 
 
 def objective_of(model, weights):

@@ -11,7 +11,6 @@ from torch import nn
 from spot import registry
 from spot.heads import OrderHead
 from spot.standardize import by_sequence
-from spot.waveforms import Waveforms
 
 # Channels of each of the two branches that boundary refinement contrasts.
 BRANCH_WIDTH = 64
@@ -109,20 +108,11 @@ class Spot(TemporalDetector):
                 "mask_logits": mask_logits, "embedding": embedding}
 
 
-def of_samples(feat_dim, sensor_axes, sensor_order):
-    """(waveforms.Waveforms or None, channels that the network sees) of features with `feat_dim` channels."""
-    waveforms = Waveforms(sensor_axes, sensor_order) if sensor_axes else None
-    return waveforms, waveforms.channels(feat_dim) if waveforms else feat_dim
-
-
 def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim,
-                num_classes, dropout=0.1, chunks=5, standardize="training", sensor_axes=0, sensor_order="axis", **_):
+                num_classes, dropout=0.1, chunks=5, **_):
     """A Spot with fresh weights, from the YAML's `model` section as plain values; what it has no use for is left out.
 
     feat_dim: C; temporal_scale: T; embedding_head: heads H; embed_dim: D (the published encoder has D = C)
-    standardize: training (statistics come from `set_statistics`), recording (each recording's own) or none
-    sensor_axes: A where the features are raw samples of as many axes, which become spectral channels; sensor_order: how
-    they lie, see `spot.waveforms.Waveforms`
     ValueError for an unknown name.
     """
     sizes = {"feat_dim": feat_dim, "temporal_scale": temporal_scale, "embedding_head": embedding_head,
@@ -130,8 +120,6 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} is {size}; it must be at least 1")
-    samples = feat_dim if sensor_axes else None
-    waveforms, feat_dim = of_samples(feat_dim, sensor_axes, sensor_order)
     if encoder == "attention":
         embed_dim = feat_dim
     new_encoder = registry.find(registry.ENCODERS, encoder)
@@ -139,9 +127,7 @@ def build_model(*, encoder, mask_head, class_activation, feat_dim, temporal_scal
     class_head = nn.Conv1d(embed_dim, num_classes + 1, 1)
     if class_activation == "sigmoid":  # actions are rare: start where they are improbable (Lin et al., focal loss)
         nn.init.constant_(class_head.bias[:num_classes], -math.log(99))
-    model = Spot(new_encoder(feat_dim, embed_dim, embedding_head, dropout), class_head,
-                 new_mask_head(embed_dim, temporal_scale), feat_dim, class_activation,
-                 OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1),
-                 nn.Conv1d(embed_dim, 2 * BRANCH_WIDTH, 3, padding=1))
-    model.standardization, model.waveforms, model.samples = standardize, waveforms, samples
-    return model
+    return Spot(new_encoder(feat_dim, embed_dim, embedding_head, dropout), class_head,
+                new_mask_head(embed_dim, temporal_scale), feat_dim, class_activation,
+                OrderHead(embed_dim, chunks, embedding_head), nn.Conv1d(embed_dim, feat_dim, 1),
+                nn.Conv1d(embed_dim, 2 * BRANCH_WIDTH, 3, padding=1))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from spot.class_scores import fuse
 from spot.encoders import dropout
 from spot.losses import class_loss, class_probabilities
-from spot.model import TemporalDetector, of_samples
+from spot.model import TemporalDetector
 from spot.nms import soft_nms_batch
 from spot.registry import DETECTORS
 from spot.targets import make_targets
@@ -49,14 +49,9 @@ class SlidingWindow(TemporalDetector):
         return {"class_logits": self.class_head(dropout(hidden, self.dropout, self.training))}
 
 
-def build_sliding(*, feat_dim, embed_dim, num_classes, class_activation, dropout=0.1, standardize="training",
-                  sensor_axes=0, sensor_order="axis", **_):
+def build_sliding(*, feat_dim, embed_dim, num_classes, class_activation, dropout=0.1, **_):
     """A SlidingWindow with fresh weights, from the YAML's `model` section; what it has no use for is left out."""
-    samples = feat_dim if sensor_axes else None
-    waveforms, feat_dim = of_samples(feat_dim, sensor_axes, sensor_order)
-    model = SlidingWindow(feat_dim, embed_dim, num_classes, class_activation, dropout)
-    model.standardization, model.waveforms, model.samples = standardize, waveforms, samples
-    return model
+    return SlidingWindow(feat_dim, embed_dim, num_classes, class_activation, dropout)
 
 
 class SlidingObjective:

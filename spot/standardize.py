@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot.class_shares import FEWEST_RECORDINGS, MOST_BETWEEN, between_recordings, class_shares
+from spot.class_shares import FEWEST_RECORDINGS, compare_recordings
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,10 @@ def choose_standardization(kind, labeled, class_names):
     """
     if kind != "auto":
         return Standardization(kind, "as model.standardize says")
-    shares = np.array([class_shares(video, class_names) for video in labeled])
-    if len(shares) < FEWEST_RECORDINGS:
-        return Standardization("training", f"{len(shares)} labeled recording does not show how recordings differ")
-    between, shown = between_recordings(shares), (shares[:, :-1] > 0).mean()
-    evidence = (f"{between:.1%} of the variance of the labels lies between recordings, which show {shown:.0%} of the "
-                "classes on average")
-    return Standardization("recording" if between <= MOST_BETWEEN else "training", evidence)
+    shares, are_alike, evidence = compare_recordings(labeled, class_names)
+    if len(shares) >= FEWEST_RECORDINGS:
+        evidence += f", which show {(shares[:, :-1] > 0).mean():.0%} of the classes on average"
+    return Standardization("recording" if are_alike else "training", evidence)
 
 
 def by_sequence(features, valid=None):

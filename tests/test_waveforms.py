@@ -14,9 +14,9 @@ import spot_inference
 import spot_train
 from spot.checkpoint import load_model
 from spot.datasets import GridSettings
+from spot.detectors import build_model
 from spot.errors import SpotError
 from spot.inference import detect
-from spot.model import build_model
 from spot.sensors import windows_of
 from spot.waveforms import Waveforms, choose_waveforms, find_waveforms, spectral_channels
 
