@@ -32,6 +32,7 @@ from spot.evaluation_inputs import (
     detections_of,
     folder_of,
     job_from_files,
+    refuse_other_videos,
     refuse_settings,
     with_ground_truth,
 )
@@ -81,6 +82,7 @@ def evaluate_detector(job, flags, videos, argv):
     """One detector: its result, then what each flag adds; argv: the words of the command, for the report."""
     check_flags_of_one(flags)
     result = evaluate(job, flags, videos, job.predictions)
+    refuse_other_videos(result, job.predictions, job.subset)
     unlabeled = classes_without_labels(videos, result.classes, job.labeled_file)
     metrics = metrics_of(result, job.subset, unlabeled)
     notes = list(notes_of(result, job.blocked, flags.thumos_variant, unlabeled))
@@ -126,6 +128,7 @@ def evaluate_all_tasks(job, flags):
         of_task = argparse.Namespace(**{**vars(flags), "task": task})
         job_of_task, videos = with_ground_truth(job, task)
         result = evaluate(job_of_task, of_task, videos, job.predictions)
+        refuse_other_videos(result, job.predictions, job_of_task.subset)
         print("\n" * (number > 0) + f"--- {task} ---")
         notes = notes_of(result, job.blocked, flags.thumos_variant, None)
         print(result_text(result, job.predictions, job_of_task.subset, flags.thumos_variant, notes))
@@ -204,7 +207,7 @@ def print_diagnosis(result):
 
 def compare_detectors(job, flags, videos):
     """What --compare asks for, with the flags that go with it."""
-    from spot.comparison import compare, refuse_other_videos
+    from spot.comparison import compare
 
     refuse_for_two(flags)
     results = [evaluate(job, flags, videos, path) for path in job.compared]

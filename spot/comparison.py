@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spot.errors import SpotError
 from spot.evaluation import Evaluation, threshold_key
 from spot.intervals import bootstrap_mAP, interval
 
@@ -75,15 +74,3 @@ def compare(result_a, result_b, resamples=1000):
     return Comparison(
         (result_a, result_b), average, interval(samples.mean(axis=1), average), at_tiou,
         np.array([interval(*pair) for pair in zip(samples.T, at_tiou, strict=True)]), resamples)
-
-
-def refuse_other_videos(result, path, subset):
-    """SpotError where no detection is in a video or of a class of the ground truth: there is nothing to compare.
-
-    result: the `Evaluation` of the detections file `path`
-    """
-    if not result.num_predictions or (result.scene.video < result.num_videos).any():
-        return
-    what = "labels" if result.num_unknown_video_predictions < result.num_predictions else "videos"
-    raise SpotError(f"{path}: none of its {result.num_predictions:,} detections is of the {what} of subset {subset} of "
-                    "the ground truth; is it of another data set?")

@@ -95,3 +95,16 @@ def classes_without_labels(videos, classes, labeled_file):
     labeled = set(pair_names(read_lines(labeled_file), [video.name for video in videos]).values())
     seen = {label for video in videos if video.name in labeled for label in video.labels}
     return sorted(set(classes) - seen)
+
+
+def refuse_other_videos(result, path, subset):
+    """SpotError where no detection is in a video or of a class of the ground truth: there is nothing to measure.
+
+    result: the `Evaluation` of the detections file `path`
+    """
+    if not result.num_predictions or (result.scene.video < result.num_videos).any():
+        return
+    what = "labels" if result.num_unknown_video_predictions < result.num_predictions else "videos"
+    advice = "" if what == "labels" else "; --subset (dataset.eval_subset) names the one that it is of"
+    raise SpotError(f"{path}: none of its {result.num_predictions:,} detections is of the {what} of subset {subset} of "
+                    f"the ground truth{advice}; is it of another data set?")

@@ -84,3 +84,11 @@ def test_a_run_without_an_operating_point_asks_for_a_threshold(run):
         effort.main([str(run)])
     with pytest.raises(SpotError, match=r"holds no config\.yaml"):
         effort.main([str(run / "elsewhere")])
+
+
+def test_detections_of_other_recordings_are_refused(run):
+    """c is of training: that a and b were all to add would be no number of theirs."""
+    content = json.loads((run / "detections.json").read_text())
+    (run / "detections.json").write_text(json.dumps({**content, "results": {"c": []}}))
+    with pytest.raises(SpotError, match="has no recording of subset validation"):
+        effort.main([str(run)])

@@ -631,6 +631,19 @@ def test_script_compares_two_runs_by_their_own_settings(run_folder, tmp_path):
     assert not (run_folder / "metrics.json").exists() and not (other / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("compared", [True, False])
+@pytest.mark.parametrize(("video", "label", "expected"), [
+    ("elsewhere", "jump", "none of its 1 detections is of the videos of subset validation of the ground truth; --"),
+    ("v_a", "swim", "none of its 1 detections is of the labels of subset validation of the ground truth; is it of")])
+def test_script_refuses_detections_that_the_ground_truth_does_not_know(files, video, label, expected, compared):
+    """An average mAP of 0 would be no number of that detector."""
+    entry = {"label": label, "segment": [0, 5], "score": 0.5}
+    (files / "q.json").write_text(json.dumps({"results": {video: [entry]}}))
+    ask = ["--compare", files / "p.json", files / "q.json"] if compared else ["--predictions", files / "q.json"]
+    done = run_eval("--ground-truth", files / "g.json", "--subset", "validation", *ask)
+    assert done.returncode == 2 and f"q.json: {expected}" in done.stderr, done.stderr
+
+
 def test_script_says_what_to_give_where_nothing_tells_the_ground_truth(files):
     for arguments in (["--compare", files / "p.json", files / "p.json"], ["--predictions", files / "p.json"]):
         done = run_eval(*arguments)

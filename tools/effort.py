@@ -66,6 +66,9 @@ def rows_of(run, name, arguments, overrides):
     threshold = arguments.threshold if arguments.threshold is not None else stored_threshold(run, content)
     results = content["results"]
     pairs = pair_names([video.name for video in videos], results)
+    if not set(results) & set(pairs.values()):
+        raise SpotError(f"{run / 'detections.json'}: has no recording of subset {data.eval_subset}; detect there: "
+                        f"python spot_inference.py {run} dataset.eval_subset={data.eval_subset}")
     for video in videos:
         actions = actions_of(results.get(pairs[video.name], []), threshold)
         found = corrections([entry["segment"] for entry in actions], [entry["label"] for entry in actions],
