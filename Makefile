@@ -32,8 +32,10 @@ $(WATCH): | $(READY)
 demo-real: $(READY) $(WATCH)  ## real recordings of a smartwatch, three trainings, table, report (under 5 minutes on 2 cores)
 	$(BIN)/python tools/demo_real.py $(WATCH)
 
+# A process for each core; a file stays in one, because its tests share what is slow to make.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadfile
 test: $(READY)  ## every test (under 5 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # A trained network with its own test video; --no-deps: of what it names, only torch and numpy are used here.
 test-video: $(VIDEO_READY)  ## videos to features, with real weights and a real video
