@@ -12,6 +12,11 @@ from spot.check_report import SHOWN, quantiles
 from spot.cleaning import label_warnings, loss_warning, losses_of, unusable
 from spot.names import NameIndex
 
+# An annotation that ends early: the rest of the recording lasts UNFINISHED times as long as any pause between actions,
+# and REST of the recording. In the published annotations of ActivityNet and THUMOS14 it is up to 1.9 times.
+UNFINISHED = 3
+REST = 0.2
+
 
 def video_lines(subsets, labeled_names, source):
     """One line per subset: videos, segments, features, durations."""
@@ -52,6 +57,8 @@ def check_segments(report, counted, labeled_names, names, fps):
         if fault:
             report.problems.append(fault)
         report.warnings += label_warnings(videos, names, ends_sec, fps)
+    looked_at = [video for pairs in (labeled, *list(counted.values())[1:]) for video, _ in pairs]
+    report.warnings += unfinished(looked_at)
     for subset, pairs in counted.items():
         ends_sec = [end for _, end in pairs]
         losses = losses_of([video for video, _ in pairs], ends_sec, fps)
@@ -59,6 +66,36 @@ def check_segments(report, counted, labeled_names, names, fps):
         if losses.total and not losses.usable:
             sentence = unusable(losses, f"subset {subset!r}")
         report.warnings += [sentence] if sentence else []
+
+
+def unfinished(videos):
+    """A sentence about recordings whose annotation seems to have been stopped before their end, as a list.
+
+    videos: list of annotations.Video. What lies behind the last segment counts as background, in training and in
+    evaluation. It is suspicious where it lasts longer than UNFINISHED times any other time without a segment, in all of
+    the videos, unless half of them are like that.
+    """
+    known = [video for video in videos if video.duration_sec and len(video.segments_sec)]
+    usual_sec = max((longest_pause(video.segments_sec) for video in known), default=0)
+    found = []
+    for video in known:
+        end_sec = video.segments_sec.max()
+        rest_sec = video.duration_sec - end_sec
+        if rest_sec > max(UNFINISHED * usual_sec, REST * video.duration_sec):
+            found.append((rest_sec, video.name, end_sec, video.duration_sec))
+    if not 0 < len(found) < len(known) / 2:
+        return []
+    _, name, end_sec, duration_sec = max(found)
+    return [f"the annotation of {name} ends at {end_sec:.0f} of {duration_sec:.0f} s, though elsewhere at most "
+            f"{usual_sec:.0f} s lie between actions" + (f" ({len(found):,} such recordings)" if len(found) > 1 else "")
+            + "; what lies behind counts as background: annotate it, or cut the recording"]
+
+
+def longest_pause(segments_sec):
+    """Seconds of the longest time without a segment before the last of them; segments_sec: (N, 2), N >= 1."""
+    ordered = segments_sec[np.argsort(segments_sec[:, 0])]
+    covered_until = np.maximum.accumulate(np.append(0, ordered[:-1, 1]))
+    return float(np.max(ordered[:, 0] - covered_until).clip(min=0))
 
 
 def unnamed_features(source, videos, train_subset):

@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from spot.annotations import class_names, clean_segments, read_annotations
+from spot.check_annotations import unfinished
 from spot.check_features import FeatureFacts
 from spot.check_grid import hidden_segments, on_grid, overlaps, time_differences
 from spot.data_check import check_data
@@ -317,6 +318,30 @@ def test_lost_segments_are_named_with_their_reason(checked):
     assert "lost at tIoU 0.70: 2 of 5 segments" in lines
     assert "video_e, jump, 0.00 to 8.00 s: hidden by shorter segments over it" in lines
     assert "video_e, run, 9.00 to 9.00 s: empty or outside the video" in lines
+
+
+@pytest.mark.parametrize(("end_sec", "is_told"), [(7.0, True), (6.0, False)])
+def test_an_annotation_that_was_stopped_early_is_named(end_sec, is_told):
+    """b ends at 9 of 40 s, which leaves 31 s. The longest pause is in a, from `end_sec` to 17 s: 10 s or 11 s.
+
+    31 is more than 3 x 10 and less than 3 x 11. The segment within another one ends no pause, the rest of a is short,
+    as that of d, and c shows no action at all. Where half of the annotations end early, they are meant so.
+    """
+    videos = [tiny.video("a", (2, end_sec, "run"), (17, 27, "run"), (18, 19, "run"), duration=30),
+              tiny.video("b", (1, 9, "run"), duration=40), tiny.video("c", duration=99),
+              tiny.video("d", (1, 9, "run"), duration=10)]
+    found = unfinished(videos)
+    assert unfinished(videos[:2]) == []
+    words = "of b ends at 9 of 40 s, though elsewhere at most 10 s"
+    assert len(found) == is_told and all(words in one for one in found)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_one_recording_of_sbhar_is_annotated_by_half():
+    """And no video of THUMOS14, where an action may be all there is."""
+    assert "exp12_user06 ends at 302 of 642 s" in unfinished(read_annotations(
+        str(SHARED / "sbhar" / "annotations.json"), None))[0]
+    assert unfinished(read_annotations(str(SHARED / "thumos14" / "thumos14.json"), None)) == []
 
 
 def test_what_cannot_be_trained_on_is_said_in_one_sentence(checked, tmp_path):
