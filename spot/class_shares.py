@@ -23,8 +23,6 @@ MOST_BETWEEN = 0.03
 FEWEST_RECORDINGS = 2
 # A recording that lasts less than this share of the shortest labeled one may show a part of the classes only.
 SHORT = 0.5
-# How far the classes of a recording are moved: 0 not at all, 1 until their shares are those of the labels.
-STRENGTH = 1.0
 STEPS = 50  # of the search for the weights of the classes
 LEAST = 1e-3  # share of a class that no labeled recording shows
 
@@ -113,7 +111,7 @@ def align_recordings(logits, offsets, expected, activation):
 
 
 def align_shares(logits, shares, activation):
-    """Class logits (T, K+1) of one recording whose foreground shows the classes in `shares` (K,), as STRENGTH says.
+    """Class logits (T, K+1) of one recording whose foreground shows the classes in `shares` (K,).
 
     The odds of each class are multiplied by a weight, the same for all snippets, found by iterative proportional
     fitting (Deming and Stephan, 1940). Foreground and background stay as they are.
@@ -131,7 +129,7 @@ def align_shares(logits, shares, activation):
         shown = (odds * weights[:, None])[:, inside]
         shown = (shown / shown.sum(0).clamp(min=1e-6)).mean(1)
         weights = weights * (wanted / shown.clamp(min=1e-6)).sqrt()
-    moved = odds * (weights**STRENGTH)[:, None]
+    moved = odds * weights[:, None]
     moved = (moved / moved.sum(0).clamp(min=1e-6) * total).clamp(1e-4, 1 - 1e-4)
     aligned = moved.logit() if activation == "sigmoid" else moved.log()
     background = logits[:, -1:] if activation == "sigmoid" else probability[0, -1:].T.clamp(min=1e-6).log()
