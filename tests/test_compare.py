@@ -64,4 +64,8 @@ def test_the_table_by_hand(tmp_path):
     assert (bmn["average_mAP"], bmn["deviation"], bmn["seeds"], bmn["fall"]) == (22, 2.8, 2, 40)
     assert bmn["p"] == pytest.approx(0.058, abs=0.001)
     assert found.loc[("x", 8, "0.1", compare.BASELINE), "average_mAP"] == 26
+    assert found["p_published"].isna().all()  # nobody ran the published SPOT
+    compare.write_table(found, tmp_path / "compare.md")
+    table = (tmp_path / "compare.md").read_text().splitlines()
+    assert table[3] == "| x | 10% | BMN, labels only | 2 | 22.0 ± 2.8 | 0.058 |  | 62.0 | 40.0 | 50.0 | 10 | 1.0 | 100 |"
     compare.draw(found, tmp_path / "compare.png")

@@ -39,7 +39,7 @@ from spot.config_values import data_values, decoding_values, grid_values, plain
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.files import atomic_path
+from spot.files import atomic_path, write_text
 from spot.inference import detect, to_results
 from spot.oracle import classify_recording, entries_of_given
 from spot.recall import average_recall
@@ -67,7 +67,8 @@ ROWS = {
     "SPOT, shipped": ["model.detector=spot"],
 }
 BASELINE = "whole-video baseline"
-REFERENCE = "SPOT, shipped"  # which the paired test of every row is against
+# Which the paired tests of every row are against: column p, and p_published for what the paper claims.
+REFERENCES = {"p": "SPOT, shipped", "p_published": "SPOT, published"}
 EPOCHS = 8
 NUMBERS = ["average_mAP", "oracle_mAP", "AR_100", "train_sec", "infer_sec", "memory_MB"]
 
@@ -100,6 +101,7 @@ def main(argv=None):
     if table.exists():
         means = summary(table)
         print(means.to_string())
+        write_table(means, arguments.out / "compare.md")
         draw(means, arguments.out / "compare.png")
 
 
@@ -196,7 +198,8 @@ def measure(job):
 def summary(table):
     """Per data set, steps, share of labels and row: means over the seeds (mAP and recall in %), deviation, p.
 
-    p: of a paired t-test against the shipped SPOT, over the seeds that both have; fall: oracle - average mAP. The
+    p, p_published: of a paired t-test against the row that REFERENCES names, over the seeds that both have, NaN for
+    fewer than two; fall: oracle - average mAP. The
     whole-video baseline is a row too, with the classes of the shipped SPOT, or of the last SPOT of ROWS that was run.
     """
     results = pd.read_csv(table, dtype={"labels": str})
@@ -216,10 +219,27 @@ def summary(table):
     order = [BASELINE, *ROWS]
     means = means.sort_index(key=lambda level: level.map(order.index) if level.name == "row" else level)
     values = results.set_index([*place, "row", "seed"])["average_mAP"].sort_index()
-    means["p"] = [paired_p(values[key], values[(*key[:3], REFERENCE)])
-                  if (*key[:3], REFERENCE) in means.index and key[3] != REFERENCE else np.nan for key in means.index]
+    for column, reference in REFERENCES.items():
+        means[column] = [paired_p(values[key], values[(*key[:3], reference)])
+                         if (*key[:3], reference) in means.index and key[3] != reference else np.nan
+                         for key in means.index]
     means["fall"] = means["oracle_mAP"] - means["average_mAP"]
-    return means.round({name: 3 if name == "p" else 1 for name in means})
+    return means.round({name: 3 if name in REFERENCES else 1 for name in means})
+
+
+def write_table(means, path):
+    """The table of `summary` for people: Markdown, a row each, mean and deviation of average mAP in one cell."""
+    head = ["data", "labels", "row", "seeds", "average mAP", "p", "p, published", "given true segments", "fall",
+            "AR@100", "training s", "inference s", "memory MB"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (name, _, labels, row), one in means.iterrows():
+        spread = "" if np.isnan(one["deviation"]) else f" ± {one['deviation']:.1f}"
+        cells = [name, f"{float(labels):.0%}", row, f"{one['seeds']:.0f}", f"{one['average_mAP']:.1f}{spread}",
+                 *(f"{one[column]:.3f}".replace("0.000", "< 0.001") for column in REFERENCES),
+                 *(f"{one[column]:.1f}" for column in ("oracle_mAP", "fall", "AR_100")),
+                 f"{one['train_sec']:.0f}", f"{one['infer_sec']:.1f}", f"{one['memory_MB']:.0f}"]
+        lines.append(f"| {' | '.join('' if cell == 'nan' else cell for cell in cells)} |")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def draw(means, path):
