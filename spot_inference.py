@@ -51,14 +51,24 @@ def make_parser():
 if __name__ == "__main__":
     command_line.parse_early(make_parser, run_means=RUN_MEANS)
 
+from omegaconf import OmegaConf
+
 from spot import distributed
 from spot.action_threshold import action_threshold
 from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores
 from spot.config import load_config, save_config, with_values
-from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, refuse_own_video_keys
-from spot.config_values import data_values, decoding_values, grid_values, plain, reading_options, scoring_values
+from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, keys_of, refuse_own_video_keys
+from spot.config_values import (
+    data_values,
+    decoding_values,
+    grid_values,
+    idle_settings_of,
+    plain,
+    reading_options,
+    scoring_values,
+)
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
 from spot.detection_files import actions_table, detections_table, write_detections
@@ -66,7 +76,8 @@ from spot.detectors import require_masks
 from spot.devices import choose_device, choose_precision
 from spot.feature_times import refuse_other_backbone
 from spot.files import SpotError, expand_home, locked, read_json, write_text
-from spot.inference import Detector, detect_all, exhaust
+from spot.idle_settings import warn_of_idle
+from spot.inference import Detector, detect_all, exhaust, waveforms_of
 from spot.meaning import check_fit, differences, named, named_decoding
 from spot.proposals import Decoding
 from spot.recordings import annotated_recording, open_own, own_class_names, own_grid, own_recordings
@@ -381,7 +392,7 @@ def compared_with_training(model, config, flags):
 
     SpotError for a model key or a flag without effect, and where results of other settings would lie in the run folder.
     """
-    typed = {override.partition("=")[0] for override in flags.overrides}
+    typed = keys_of(flags.overrides)
     given = (("--plot", flags.plot), ("--review", flags.review), ("--suggest", flags.suggest is not None))
     for flag in (name for name, is_given in given if is_given):
         require_masks(model, flag)
@@ -389,18 +400,23 @@ def compared_with_training(model, config, flags):
     # Without --config, and without config.yaml beside it, a checkpoint is used as it says of itself.
     if known and flags.config is None and not run_of(config).config.is_file():
         config = with_values(config, {**known, **named_decoding(model.settings)}, typed)
-    for key in sorted(typed & {f"model.{name}" for name in model.architecture} - set(SIZES)):
-        trained, given = model.architecture[key.removeprefix("model.")], plain(config.model[key.removeprefix("model.")])
+    decided = {f"model.{name}": value for name, value in model.architecture.items()}
+    decided["dataset.sensor_channels"] = "spectral" if waveforms_of(model) else "raw"
+    for key in sorted(typed & set(decided) - set(SIZES)):
+        trained, given = decided[key], plain(OmegaConf.select(config, key))
         if given not in (trained, "auto"):
             raise SpotError(f"{key}={given} has no effect at inference, because the model is the checkpoint's, with "
                             f"{trained}; leave it out")
-    other = {key: pair for key, pair in differences(known, named(grid_values(config), plain(config.model))).items()
+    now = named(grid_values(config), plain(config.model))
+    other = {key: pair for key, pair in differences(known, now).items()
              if pair[1] not in (None, "auto") and key not in SIZES}
     for key, (trained, given) in other.items():
         effect = "has no effect" if key.startswith("model.") else "moves the detections in time, or finds others"
         print(f"warning: {key} is {given}, and the run was trained with {trained}: it {effect}", file=sys.stderr)
     with_effect = {key for key in typed if key == "dataset.train_subset" or key.startswith("augment.")}
-    note_other_data(config, typed - set(known) - (with_effect if flags.suggest else set()))
+    told = {*(known.keys() & now.keys()), "dataset.sensor_channels"}
+    note_other_data(config, typed - told - (with_effect if flags.suggest else set()))
+    warn_of_idle(idle_settings_of(config), {key for key in typed if key.startswith("testing.")})
     moved = [key for key in other if key.startswith("dataset.")]
     if moved and run_of(config).path.resolve() == Path(config.output_path).resolve():
         trained, given = other[moved[0]]

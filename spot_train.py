@@ -51,8 +51,8 @@ from spot.action_threshold import choose_action_threshold
 from spot.annotations import labeled_split
 from spot.augment import Augmentation
 from spot.config import load_config, save_config
-from spot.config_runs import refuse_own_video_keys, with_own
-from spot.config_values import data_values, decoding_values, grid_values, plain, scoring_values
+from spot.config_runs import keys_of, refuse_own_video_keys, with_own
+from spot.config_values import data_values, decoding_values, grid_values, idle_settings_of, plain, scoring_values
 from spot.data_check import check_data
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings, feature_statistics
@@ -63,13 +63,23 @@ from spot.evaluation import evaluate_detections, parse_thresholds
 from spot.feature_files import H5_SUFFIXES
 from spot.feature_times import sidecar_beside
 from spot.files import SpotError, read_json, write_json
+from spot.idle_settings import warn_of_idle
 from spot.inference import detect, to_results
 from spot.meaning import meaning_of
 from spot.optimization import Optimization
 from spot.packing import pack
 from spot.pretext import PretextTasks
 from spot.recordings import centers_of_rows, times_of
-from spot.run_report import Progress, end_lines, epoch_line, parts_of, report_data, start_block, write_curves
+from spot.run_report import (
+    Progress,
+    end_lines,
+    epoch_line,
+    parts_of,
+    report_data,
+    start_block,
+    unused_unlabeled,
+    write_curves,
+)
 from spot.seeds import seeds_in, summary, summary_text
 from spot.semi import SemiSupervision
 from spot.sidecar import write_sidecar
@@ -84,12 +94,16 @@ def main(argv=None):
     arguments = command_line.parse(make_parser(), argv, RUN_MEANS)
     config = settings_of(arguments)
     refuse_own_video_keys(config, "is a key of spot_inference.py")
+    if not (arguments.seeds or arguments.check or arguments.pack):
+        config = own_settings(config, arguments.config, arguments.overrides)
+    if not arguments.pack and distributed.is_first():
+        warn_of_idle(idle_settings_of(config), keys_of(arguments.overrides))
     if arguments.seeds:
         with telling_how_to_go_on(config.output_path, argv):
             train_seeds(config, seeds_in(arguments.seeds), arguments)
     elif not (arguments.check or arguments.pack):
         with telling_how_to_go_on(config.output_path, argv):
-            train(own_settings(config, arguments.config, arguments.overrides))
+            train(config)
     elif distributed.is_first():
         if arguments.check:
             check(config)
@@ -186,10 +200,17 @@ def check(config):
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
                         dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
                         plain(config.testing.tiou), config.testing.class_scores, config.model.standardize,
-                        dataset.sensor_channels)
+                        dataset.sensor_channels, config.model.detector, longest_proposal(plain(config.model)))
     print(report.text())
     if report.problems:
         raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")
+
+
+def longest_proposal(model):
+    """Snippets of the longest segment that the detector proposes, None: any. model: section of the YAML"""
+    if model["detector"] != "bmn":
+        return None
+    return min(model["map_durations"] or model["temporal_scale"], model["temporal_scale"])
 
 
 def pack_features(config, path, dtype):
@@ -373,6 +394,8 @@ def run_stages(folder, trainer, meaning, progress, done, has_pretext, watch):
         writer = SummaryWriter(folder.events, purge_step=len(progress["records"]) + 1)
     parts = parts_of(trainer, pretext=has_pretext)
     print(*start_block(trainer, parts, folder.events), sep="\n")
+    if (sentence := unused_unlabeled(trainer, parts)) and distributed.is_first():
+        print(f"warning: {sentence}", file=sys.stderr)
     report = Progress(trainer, parts, done)
 
     def finish_epoch(record):

@@ -126,7 +126,7 @@ class SegmentClassifier(nn.Module):
         coverage, _ = segment_coverage(parts, labels, snippets.shape[-1])  # (B, 3M, T)
         # A part without a snippet's center may cover little of two snippets: a mean of these all the same.
         coverage = coverage / coverage.sum(-1, keepdim=True).clamp(min=1e-6)
-        pooled = (coverage @ snippets.transpose(1, 2)).view(batch, count, -1)
+        pooled = (coverage @ snippets.transpose(1, 2)).view(batch, count, self.hidden.in_features)
         hidden = dropout(F.gelu(self.hidden(pooled)), self.dropout, self.training)
         return self.out(hidden).transpose(1, 2)
 

@@ -318,6 +318,9 @@ def load_pretrained(model, path, meaning=None):
     same shapes; another grid and other features are warned of, because weights may be carried over to them.
     """
     other = read(checkpoint_file(path))
+    if other.get("format") != FORMAT:
+        raise SpotError(f"training.pretrained={path}: is not a checkpoint of a training here, and a published one is "
+                        "not trained on; give a run folder, or leave it out")
     own = model.state_dict()
     with _refusing(f"training.pretrained={path}: its weights do not fit", "was the file changed?"):
         if meaning is not None:

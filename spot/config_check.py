@@ -129,6 +129,10 @@ def _training_fault(config):
     if detector in ON_LABELS_ALONE and (config.semi.method != "none" or config.training.pretrain_epoch):
         return (f"model.detector={detector} learns from labels alone; give semi.method=none and "
                 "training.pretrain_epoch=0")
+    tasks = ("random_foreground", "temporal_order", "reconstruction")
+    if config.training.pretrain_epoch and not any(config.pretext[task] for task in tasks):
+        return (f"training.pretrain_epoch is {config.training.pretrain_epoch}, and the weights of all tasks in pretext "
+                "are 0; give one of them, or training.pretrain_epoch=0")
     if not sum(config.loss[name] for name in (*DETECTORS[detector]["losses"], *LOSSES)):
         return "all weights in loss are 0, so nothing would be learned; give one of them"
     if config.training.resume not in (None, "auto"):

@@ -18,11 +18,16 @@ def with_own(config, own, overrides):
     overrides: the `key=value` of the command line, which win; all three are settings of one run
     Returns the settings, and {key: (value that holds, the other)} of what was taken from `own` and of what was typed.
     """
-    typed = {override.partition("=")[0] for override in overrides} | {"training.resume"}
+    typed = keys_of(overrides) | {"training.resume"}
     learning = {key for key in schema() if key.partition(".")[0] in LEARNING} | {"model.dropout"}
     taken = {key: (old, given) for key, (given, old) in changed_keys(config, own, learning - typed).items()}
     changed = changed_keys(config, own, learning & typed - {"training.resume"})
     return with_values(config, {key: old for key, (old, _) in taken.items()}), taken, changed
+
+
+def keys_of(overrides):
+    """The keys of the `key=value` of a command line, as a set."""
+    return {override.partition("=")[0] for override in overrides}
 
 
 def changed_keys(config, other, keys):

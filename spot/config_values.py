@@ -3,6 +3,7 @@
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from spot.feature_times import times_of_features
+from spot.idle_settings import idle_of_detector, idle_settings
 from spot.tool_recordings import ReadingOptions
 
 
@@ -52,11 +53,17 @@ def decoding_values(config):
             "fusion": testing.class_scores_fusion}
 
 
+def idle_settings_of(config):
+    """{key: why} of the settings that say nothing beside others, see `idle_settings`."""
+    return idle_settings(config.model.detector, config.semi.method, config.testing.class_scores)
+
+
 def scoring_values(config):
     """What the scores of detections depend on beside the model, as JSON can hold it: a threshold holds for these."""
-    testing = config.testing
-    values = {**decoding_values(config), "class_scores": testing.class_scores,
-              "class_scores_top": testing.class_scores_top}
-    limits = ("min_score", "max_detections")  # they only leave out the lowest scores
+    idle = idle_of_detector(config.model.detector)
+    # The first two only leave out the lowest scores; the third belongs to a classifier, and no threshold is chosen with
+    # one.
+    others = {"min_score", "max_detections", "fusion"}
+    values = {"class_scores": config.testing.class_scores, **decoding_values(config)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
-            if key not in limits}
+            if key not in others and f"testing.{key}" not in idle}

@@ -36,13 +36,14 @@ from spot.waveforms import choose_waveforms
 
 
 def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_seed, activation, tiou,
-               class_scores="none", standardize="auto", sensor_channels="auto"):
+               class_scores="none", standardize="auto", sensor_channels="auto", detector="spot", longest=None):
     """Read annotations and all features of both subsets, measure them, and run the targets there and back.
 
     data: the arguments of `data_files.open_data`; grid: of `GridSettings`; decoding: of `proposals.Decoding`
     labeled, split_seed: as `annotations.labeled_split` takes them; activation: sigmoid or softmax
     tiou: `first:last:count`; class_scores: the file of a video classifier, or none
     standardize, sensor_channels: as `model.standardize` and `dataset.sensor_channels` say
+    detector: its name; longest: snippets of the longest segment that it proposes, None: any
     Returns a Report; whatever is broken is listed in it.
     """
     report = Report()
@@ -62,7 +63,7 @@ def check_data(data, grid, decoding, train_subset, eval_subset, labeled, split_s
     place, placed = len(report.sections), {}
     if source is not None:
         placed = check_features(report, subsets, source, labeled_names, names, GridSettings(**grid),
-                                Decoding(**decoding), activation, parse_thresholds(tiou))
+                                Decoding(**decoding), activation, parse_thresholds(tiou), detector, longest)
     if placed and labeled_names:
         report.sections.append(("What a training decides from these data", decision_lines(
             report, training, labeled_names, names, source, GridSettings(**grid), standardize, sensor_channels)))
@@ -173,7 +174,8 @@ def choose_subsets(report, videos, train_subset, eval_subset):
     return subsets
 
 
-def check_features(report, subsets, source, labeled_names, names, grid, decoding, activation, thresholds):
+def check_features(report, subsets, source, labeled_names, names, grid, decoding, activation, thresholds, detector,
+                   longest):
     """Everything that needs the features, as sections, warnings and problems of the report.
 
     Returns {subset: its SnippetDataset, as training places it, without features}.
@@ -204,7 +206,9 @@ def check_features(report, subsets, source, labeled_names, names, grid, decoding
                 if subset in placed and any(video.labels for video in placed[subset].videos)]
     if measured:
         data = measured[0]
-        report.sections.append((f"The best mAP that grid and targets allow: {data.videos[0].subset}, "
+        what = "grid and targets allow" if detector == "spot" else "the grid allows"
+        report.sections.append((f"The best mAP that {what}: {data.videos[0].subset}, "
                                 f"{len(data.videos):,} videos with features",
-                                bound_lines(report, data, names, decoding, activation, thresholds)))
+                                bound_lines(report, data, names, decoding, activation, thresholds, detector,
+                                            longest)))
     return placed

@@ -112,7 +112,8 @@ class OrderHead(nn.Module):
         super().__init__()
         self.chunks = chunks
         self.position = nn.Parameter(0.02 * torch.randn(chunks, embed_dim))
-        self.layer = TransformerLayer(embed_dim, heads, dropout=0.1)
+        # Where raw samples become spectral channels, an embedding as wide as these need not be a multiple of the heads.
+        self.layer = TransformerLayer(embed_dim, math.gcd(embed_dim, heads), dropout=0.1)
         self.classifier = nn.Linear(embed_dim, chunks)
 
     def forward(self, embedding):

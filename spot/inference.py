@@ -22,6 +22,7 @@ from spot.detection_inputs import centers_of, external_of, numbers_of, recording
 from spot.detectors import decoding_of
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
+from spot.idle_settings import idle_of_detector
 from spot.limits import DECODING, GRID, fault, listed_rates, shown
 from spot.plausibility import oddities, warn_of_oddities
 from spot.proposals import Decoding
@@ -69,7 +70,7 @@ def run_windows(model, features, valid, batch_size, amp="none"):
 
 
 class OtherSettings(UserWarning):
-    """Snippets that lie otherwise in time than those that the model was trained with."""
+    """Snippets that lie otherwise in time than those that the model was trained with, or a setting without effect."""
 
 
 def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_sec=None, external=None, batch_size=32,
@@ -102,7 +103,7 @@ def detect(model, features, duration_sec, *, feature_duration_sec=None, centers_
     for key in ("class_names", "feature_statistics"):
         settings.pop(key, None)
     _refuse_settings(model, settings, rates, batch_size, amp)
-    _warn_of_other_grid(model, given)
+    _warn_of_settings(model, given)
     in_frames = {key: settings.pop(key) for key in ("stride", "every", "window", "offset") if key in settings}
     grid = GridSettings(settings.pop("grid", "resize"), settings.pop("temporal_scale", 100), **in_frames)
     decoding = Decoding(**settings)
@@ -145,12 +146,19 @@ def _detect_prepared(model, prepared, grids, num_snippets, decoding, external, b
     return detections
 
 
-def _warn_of_other_grid(model, given):
-    """Warn where a setting of the grid is not that of the training. given: what the caller of `detect` gave"""
+def _warn_of_settings(model, given):
+    """Warn where a setting of the grid is not that of the training, and where one of the decoding says nothing.
+
+    given: what the caller of `detect` gave
+    """
     for key in GRID:
         if key in given and key != "fps" and model.settings.get(key, given[key]) != given[key]:
             warnings.warn(f"detect: {key} is {given[key]!r}, and the model was trained with {model.settings[key]!r}",
                           OtherSettings, stacklevel=3)
+    detector = getattr(model, "detector", "spot")
+    for key in (key for key in DECODING if f"testing.{key}" in idle_of_detector(detector)):
+        if key in given and model.settings.get(key, given[key]) != given[key]:
+            warnings.warn(f"detect: {key} has no effect with model.detector={detector}", OtherSettings, stacklevel=3)
 
 
 def _refuse_settings(model, settings, rates, batch_size, amp):

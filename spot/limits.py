@@ -3,7 +3,8 @@
 import difflib
 from numbers import Integral, Real
 
-from spot.registry import DETECTORS, ENCODERS, MASK_HEADS
+from spot.idle_settings import idle_of_detector
+from spot.registry import DETECTORS, ENCODERS, MASK_HEADS, OF_MAP
 
 # Smallest and largest value. Whole numbers where both are; the large ends keep times finite and sizes in memory.
 RANGES = {
@@ -26,9 +27,9 @@ CHOICES = {"detector": tuple(DETECTORS), "encoder": ENCODERS, "mask_head": MASK_
 # None: each video's own; not known; as long as a sequence
 OPTIONAL = ("fps", "class_names", "training_fps", "feature_statistics", "map_durations")
 MOST_THRESHOLDS = 100
-OF_MAP = ("map_channels", "map_samples", "map_stride", "map_durations")  # of BMN
 # What checkpoints may lack, those of earlier versions above all.
-NOT_NEEDED = ("detector", "dropout", "chunks", "standardize", "sensor_axes", "sensor_order", *OF_MAP)
+NOT_NEEDED = ("detector", "dropout", "chunks", "standardize", "sensor_axes", "sensor_order",
+              *(key.removeprefix("model.") for key in OF_MAP))
 ARCHITECTURE = ("encoder", "mask_head", "class_activation", "feat_dim", "temporal_scale", "embedding_head", "embed_dim",
                 "num_classes", *NOT_NEEDED)
 GRID = ("grid", "temporal_scale", "stride", "every", "window", "offset", "fps")
@@ -70,10 +71,13 @@ def shown(value):
 def sizes_fault(encoder, feat_dim, embed_dim, embedding_head, temporal_scale, chunks=2, prefix="", sensor_axes=0,
                 detector="spot", **_):
     """Why these sizes of an architecture do not go together, or None; prefix: of the keys in the message."""
-    if temporal_scale < chunks:
+    idle = idle_of_detector(detector)
+    if temporal_scale < chunks and "pretext.chunks" not in idle:
         return f"{prefix}temporal_scale ({temporal_scale}) must be at least pretext.chunks ({chunks})"
     if detector == "bmn" and embed_dim % embedding_head:
         return f"{prefix}embed_dim ({embed_dim}) must be a multiple of {prefix}embedding_head ({embedding_head})"
+    if "model.encoder" in idle:
+        encoder = None
     if encoder == "conv_transformer" and embed_dim % (2 * embedding_head):
         return (f"{prefix}embed_dim ({embed_dim}) must be a multiple of 2 * {prefix}embedding_head "
                 f"({2 * embedding_head})")

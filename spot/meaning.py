@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import torch
 
 from spot.files import SpotError
-from spot.limits import ARCHITECTURE, DECODING, GRID, OF_MAP, shown
+from spot.idle_settings import idle_of_detector
+from spot.limits import ARCHITECTURE, DECODING, GRID, shown
 
 WINDOW_GRID = ("stride", "window", "offset", "every", "fps")  # say nothing where a video is resized as a whole
 SHOWN = 4
@@ -117,7 +118,7 @@ def named(settings, architecture):
         found["pretext.chunks"] = found.pop("model.chunks")
     if "model.sensor_axes" in found:  # what `auto` has decided
         found["dataset.sensor_channels"] = "spectral" if found.pop("model.sensor_axes") else "raw"
-    idle = [] if architecture.get("detector") == "bmn" else [f"model.{key}" for key in OF_MAP]
+    idle = idle_of_detector(architecture.get("detector", "spot"))
     # The classes are compared by name; dropout is no meaning, and the order of samples follows from the features.
     for key in ("model.num_classes", "model.dropout", "model.sensor_order", *idle):
         found.pop(key, None)

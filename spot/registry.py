@@ -6,18 +6,24 @@ docs/extend.md has an example of each kind.
 
 from pkgutil import resolve_name
 
+# Settings of the map of BMN.
+OF_MAP = ("model.map_channels", "model.map_samples", "model.map_stride", "model.map_durations")
 # model.detector; the first one is the default. What each brings: see spot/detectors.py; `losses` are those of its
-# labels and pseudo labels.
+# labels and pseudo labels, `idle` the settings that say nothing to it, beside the losses of others.
 DETECTORS = {
     "spot": {"model": "spot.model:build_model", "objective": "spot.spot_objective:SpotObjective",
              "decode": "spot.proposals:decode_masks", "classify": "spot.proposals:classify_segments",
-             "losses": ("class", "instance", "mask")},
+             "losses": ("class", "instance", "mask"), "idle": OF_MAP},
     "bmn": {"model": "spot.bmn:build_bmn", "objective": "spot.bmn_objective:BmnObjective",
             "decode": "spot.bmn_decoding:decode_maps", "classify": "spot.bmn_decoding:classes_of",
-            "losses": ("start_end", "confidence", "overlap", "class")},
+            "losses": ("start_end", "confidence", "overlap", "class"),
+            "idle": ("model.mask_head", "semi.targets", "semi.mask_threshold", "semi.rounds", "semi.class_shares",
+                     "testing.mask_thresh", "testing.video_power")},
     "sliding": {"model": "spot.sliding:build_sliding", "objective": "spot.sliding:SlidingObjective",
                 "decode": "spot.sliding:merge_windows", "classify": "spot.proposals:classify_segments",
-                "losses": ("class",)},
+                "losses": ("class",),
+                "idle": ("model.encoder", "model.mask_head", "model.embedding_head", "pretext.chunks", *OF_MAP,
+                         "testing.top_k", "testing.class_power", "testing.mask_power", "testing.video_power")},
 }
 # semi.method, beside none: a spot.semi.Method each.
 METHODS = {
@@ -26,6 +32,17 @@ METHODS = {
     "mean_teacher": "spot.mean_teacher:MeanTeacher",
     "fixmatch": "spot.fixmatch:FixMatch",
     "sstap": "spot.sstap:Sstap",
+}
+# Of these, and of none, the settings of the section `semi` that say nothing to them. The moving average is the result
+# of every training, so `ema_decay` is read by all.
+IDLE_OF_METHODS = {
+    "none": ("targets", "class_threshold", "mask_threshold", "confidence", "consistency", "weight", "rounds", "burn_in",
+             "ramp", "class_shares"),
+    "self": ("confidence", "consistency", "rounds", "class_shares"),
+    "ema": ("confidence", "consistency"),
+    "fixmatch": ("targets", "class_threshold", "consistency", "rounds", "class_shares"),
+    "mean_teacher": ("targets", "class_threshold", "mask_threshold", "confidence", "rounds", "class_shares"),
+    "sstap": ("targets", "class_threshold", "mask_threshold", "confidence", "rounds", "class_shares"),
 }
 # Detectors that have neither an encoder nor masks or proposals to agree about: labels alone, without the pretext stage.
 ON_LABELS_ALONE = ("sliding",)

@@ -139,6 +139,27 @@ def passes_text(trainer, parts):
     return f"{labeled:.1f} over the labeled sequences, {unlabeled:.1f} over the unlabeled ones"
 
 
+def unused_unlabeled(trainer, parts):
+    """Why no step learns from the unlabeled videos that are there, as a sentence; None where some do, or none shall.
+
+    trainer: engine.Trainer; parts: of `parts_of`
+    """
+    semi, optimization = trainer.semi, trainer.optimization
+    if trainer.unlabeled is None or semi.method == "none" or not trainer.epochs:
+        return None
+    if not trainer.unlabeled_size:
+        reason = (f"training.batch_size={optimization.batch_size} x training.unlabeled_ratio="
+                  f"{optimization.unlabeled_ratio:g} are no sequence")
+    elif not any(part.steps for part in parts if part.name == "labels and pseudo labels"):
+        reason = f"semi.burn_in={trainer.burn_in:g} leaves all steps to labels alone"
+    elif not semi.weight or not any(trainer.method.loss_weights().values()):
+        reason = "the weights of their losses are 0"
+    else:
+        return None
+    count = len(trainer.unlabeled.videos)
+    return f"semi.method={semi.method} learns nothing from the {count:,} unlabeled videos: {reason}"
+
+
 # --- while it runs ----------------------------------------------------------------------------------------------------
 
 

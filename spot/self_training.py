@@ -57,8 +57,8 @@ class SelfTraining(Method):
         return {"round_teacher": self.round_teacher.state_dict()}
 
     def load_state(self, content):
-        """Go on from `state()`."""
-        self.round_teacher.load_state_dict(content["round_teacher"])
+        """Go on from `state()`; a run that has learned in another way until now has the moving teacher alone."""
+        self.round_teacher.load_state_dict(content.get("round_teacher", self.run.teacher.module.state_dict()))
         self.round_logits = None
 
     def _round_classes(self, unlabeled):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from spot.annotations import clean_segments
 from spot.augment import perturb
+from spot.detectors import require_masks
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
 from spot.inference import prepare, stack_windows
@@ -118,6 +119,7 @@ def views_of(model, videos, source, grid, strength, batch_size=32):
 
     source: features.FeatureSource; grid: GridSettings; strength: as of `view_of`
     """
+    require_masks(model, "to suggest recordings")
     model.eval()
     found = []
     for video in tqdm(videos, desc="recordings", unit="recording", disable=None):

@@ -1,4 +1,5 @@
-"""The best mAP that snippet grid and targets allow: targets as perfect outputs, decoded back to segments."""
+"""The best mAP that the snippet grid allows: of SPOT its targets as perfect outputs, decoded back to segments; of
+detectors whose boundaries lie between snippets the nearest of such segments."""
 
 from collections import Counter
 
@@ -6,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from spot.check_grid import hidden_segments
+from spot.check_grid import hidden_segments, segments_of
 from spot.check_report import shortened
 from spot.evaluation import evaluate_detections, threshold_key
 from spot.inference import to_results
@@ -57,6 +58,29 @@ def decode_targets(first_snippets, class_targets, mask_targets, valid):
     return np.concatenate(found)
 
 
+def whole_snippets(data, index, longest):
+    """The segments of one video as whole snippets, rows as of `decode_targets`.
+
+    longest: snippets of the longest segment that the detector proposes, None: any
+    """
+    segments, labels = segments_of(data, index)
+    length = data.grids[index].length
+    start, end = segments.round().clip(0, length).T
+    middle = np.floor(segments.mean(1)).clip(0, length - 1)
+    start, end = np.where(end > start, start, middle), np.where(end > start, end, middle + 1)
+    return np.column_stack([start, np.minimum(end, start + (longest or length)), labels, np.ones(len(labels))])
+
+
+def bound_of_whole(data, names, longest):
+    """Detections that consist of whole snippets, {video: entries of detections.json}; longest: of `whole_snippets`."""
+    found = {}
+    for index, video in enumerate(data.videos):
+        rows = whole_snippets(data, index, longest)
+        rows[:, :2] = data.grids[index].to_sec(rows[:, :2])
+        found[video.name] = to_results(rows, names)
+    return found
+
+
 def bound(data, names, decoding, activation):
     """Detections that perfect outputs give, {video: entries of detections.json}, twice.
 
@@ -76,15 +100,33 @@ def bound(data, names, decoding, activation):
     return allowed, decoded
 
 
-def bound_lines(report, data, names, decoding, activation, thresholds):
-    """mAP per tIoU of both kinds of detections against the same ground truth, and which segments are lost."""
-    subset = data.videos[0].subset
-    allowed, decoded = (evaluate_detections(data.videos, {"results": results}, subset, thresholds)
-                        for results in bound(data, names, decoding, activation))
+def bound_lines(report, data, names, decoding, activation, thresholds, detector="spot", longest=None):
+    """mAP per tIoU of what the detector could find at best, and which segments are lost.
+
+    Of SPOT, what its targets hold, and the same by the testing settings. Of the others, segments of whole snippets, of
+    at most `longest`, None: any.
+    """
+    def measured(results):
+        return evaluate_detections(data.videos, {"results": results}, data.videos[0].subset, thresholds)
+
+    if detector == "spot":
+        allowed, decoded = map(measured, bound(data, names, decoding, activation))
+        rows = {"mAP %, targets and back": allowed, "mAP %, the same by the testing settings": decoded}
+        warn_of_decoding(report, data, decoding, thresholds, allowed, decoded)
+    else:
+        allowed = measured(bound_of_whole(data, names, longest))
+        rows = {f"mAP %, whole snippets ({detector})": allowed}
+        warn_of_long(report, data, detector, longest)
     lines = [f"{'tIoU':<40}" + "".join(f"{threshold_key(value):>7}" for value in thresholds) + "  average"]
-    for title, result in (("mAP %, targets and back", allowed), ("mAP %, the same by the testing settings", decoded)):
+    for title, result in rows.items():
         lines.append(f"{title:<40}" + "".join(f"{100 * value:7.2f}" for value in result.mAP)
                      + f"{100 * result.average_mAP:9.2f}")
+    is_spot = detector == "spot"
+    return lines + lost_lines(data, allowed, int(np.abs(thresholds - LOST_AT).argmin()), is_spot, longest)
+
+
+def warn_of_decoding(report, data, decoding, thresholds, allowed, decoded):
+    """A warning where the testing settings lose what perfect outputs hold. allowed, decoded: Evaluation of both"""
     # At the lowest tIoU boundaries hardly matter: what is lost there was never proposed, or fell out of the list.
     loss = allowed.mAP[0] - decoded.mAP[0]
     if loss > MAX_DECODING_LOSS:
@@ -92,14 +134,30 @@ def bound_lines(report, data, names, decoding, activation, thresholds):
             f"the testing settings lose {100 * loss:.1f} points of mAP at tIoU {threshold_key(thresholds[0])} even "
             f"with perfect outputs; testing.top_k={decoding.top_k} of {data.num_snippets} snippets or "
             f"testing.max_detections={decoding.max_detections} is too few for videos with many segments")
-    return lines + lost_lines(data, allowed, int(np.abs(thresholds - LOST_AT).argmin()))
 
 
-def lost_lines(data, result, row):
-    """Which ground-truth segments even perfect outputs miss at one tIoU (index), and why."""
+def warn_of_long(report, data, detector, longest):
+    """A warning where segments are too long for the longest proposal of a detector to overlap them by LOST_AT."""
+    if longest is None:
+        return
+    segments = np.concatenate([segments_of(data, index)[0] for index in range(len(data.videos))])
+    lengths = segments[:, 1] - segments[:, 0]
+    if count := int((longest < LOST_AT * lengths).sum()):
+        key = "model.map_durations" if longest < data.num_snippets else "model.temporal_scale"
+        report.warnings.append(
+            f"{count:,} of {len(lengths):,} {data.videos[0].subset} segments, of up to {lengths.max():.0f} snippets, "
+            f"are too long to be found at tIoU {LOST_AT:g}: model.detector={detector} proposes at most {longest:,} "
+            f"snippets; raise {key}, or take snippets that are farther apart by dataset.every")
+
+
+def lost_lines(data, result, row, has_masks=True, longest=None):
+    """Which ground-truth segments are missed at one tIoU (index) whatever a model learns, and why.
+
+    has_masks: whether a mask row must show a segment; longest: snippets of the longest proposal, None: any
+    """
     matches = result.matches[row]
     lost = np.setdiff1d(np.arange(result.num_segments), matches[matches >= 0])
-    reasons = [reason for index in range(len(data.videos)) for reason in reasons_of(data, index)]
+    reasons = [reason for index in range(len(data.videos)) for reason in reasons_of(data, index, has_masks, longest)]
     counts = Counter(reasons[index] for index in lost)
     told = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
     threshold = threshold_key(result.tiou_thresholds[row])
@@ -110,15 +168,18 @@ def lost_lines(data, result, row):
             *shortened(examples, "lost segments")]
 
 
-def reasons_of(data, index):
-    """Why each annotated segment of a video, dirty ones included, might be lost."""
+def reasons_of(data, index, has_masks=True, longest=None):
+    """Why each annotated segment of a video, dirty ones included, might be lost; arguments as of `lost_lines`."""
     video, snippet_grid = data.videos[index], data.grids[index]
     segments = snippet_grid.to_snippet(video.segments_sec)
     labels = np.array([data.class_index[label] for label in video.labels], int)
     empty = segments[:, 1] <= segments[:, 0]
     hidden = np.zeros(len(labels), bool)
-    hidden[~empty] = hidden_segments(segments[~empty], labels[~empty], snippet_grid.length)
-    short = segments[:, 1] - segments[:, 0] < 1
+    if has_masks:
+        hidden[~empty] = hidden_segments(segments[~empty], labels[~empty], snippet_grid.length)
+    lengths = segments[:, 1] - segments[:, 0]
+    long = lengths > (longest or np.inf)
     return ["empty or outside the video" if is_empty else "hidden by shorter segments over it" if is_hidden
-            else "shorter than a snippet" if is_short else "the grid blurs it or a duplicate takes its place"
-            for is_empty, is_hidden, is_short in zip(empty, hidden, short, strict=True)]
+            else "longer than the longest proposal" if is_long else "shorter than a snippet" if length < 1
+            else "the grid blurs it or a duplicate takes its place"
+            for is_empty, is_hidden, is_long, length in zip(empty, hidden, long, lengths, strict=True)]

@@ -167,6 +167,22 @@ def test_every_method_trains_resumes_and_detects(tmp_path, method, detector, gri
     assert rows.shape[1] == 4 and len(rows) and (rows[:, 1] <= 8).all() and (rows[:, 0] >= 0).all()
 
 
+@pytest.mark.parametrize("detector", ["bmn", "spot"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_on_labels_alone_goes_on_with_any_method(method, detector):
+    """What it saved has no teacher of a round: the moving teacher stands for it, and the next step learns from it."""
+    sizes = SIZES if detector == "bmn" else {}
+    settings = ("training.steps_per_epoch=1", "training.max_epoch=2", "semi.confidence=0")
+    first = trainer("semi.method=none", *settings, net=model(**sizes))
+    first.train_epoch(0)
+    second = trainer(f"semi.method={method}", *settings, net=model(seed=5, **sizes))
+    second.load_state(first.state())
+    if method == "ema":
+        assert same(weights_of(second.method.round_teacher), weights_of(first.teacher.module))
+    record = second.train_epoch(1)
+    assert any(name.startswith("unlabeled_") for name in record["loss"]) == (method != "none")
+
+
 def test_a_short_sequence_has_no_proposal_behind_its_end():
     """Five of T = 8 snippets."""
     net = bmn().eval()
@@ -199,9 +215,11 @@ def test_a_checkpoint_knows_its_detector(tmp_path):
     ("model.map_stride=0", "model.map_stride must be in 1..16, got 0"),
     ("model.detector=bsn", "model.detector must be one of spot, bmn, sliding, got 'bsn'; did you mean 'bmn'"),
     ("model.embed_dim=126", "must be a multiple of"),
+    ("pretext.random_foreground=0 pretext.temporal_order=0 pretext.reconstruction=0 training.pretrain_epoch=2",
+     "training.pretrain_epoch is 2, and the weights of all tasks in pretext are 0"),
 ])
 def test_a_wrong_setting_is_refused_in_a_sentence(override, sentence):
     settings = ["dataset.feature_path=nowhere", "model.detector=bmn"]
     load_config(None, settings)
     with pytest.raises(SpotError, match=sentence):
-        load_config(None, [*settings, override])
+        load_config(None, [*settings, *override.split()])

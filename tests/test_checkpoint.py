@@ -152,6 +152,13 @@ def test_pre_trained_weights_of_another_model_are_refused(tmp_path):
     assert same(before, weights_of(net))
 
 
+def test_a_published_checkpoint_is_not_trained_on(tmp_path):
+    """It says nothing of its features and classes."""
+    torch.save({"state_dict": model().state_dict()}, tmp_path / "published.pth.tar")
+    with pytest.raises(SpotError, match=r"published.pth.tar: is not a checkpoint of a training here.*leave it out"):
+        load_pretrained(model(), tmp_path / "published.pth.tar")
+
+
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 

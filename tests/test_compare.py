@@ -9,6 +9,7 @@ import pytest
 from test_scripts import ROOT, data, settings
 
 from spot.config import load_config
+from spot.files import SpotError
 
 sys.path.insert(0, str(ROOT / "tools"))  # the tools import each other as scripts do
 
@@ -47,6 +48,17 @@ def test_a_run_is_a_row_and_is_not_made_again(data, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "compare.png").stat().st_size > 5_000
     monkeypatch.setattr(compare, "run", None)  # would be called for a new run
     compare.main([*arguments, *overrides])
+
+
+@pytest.mark.parametrize(("setting", "words"), [
+    ("testing.class_scores=scores.json", "compared by their own classes; give testing.class_scores=none"),
+    ("loss.boundary=1", "model.detector=bmn has no such loss")])
+def test_what_a_row_cannot_take_is_told_before_the_first_run(data, tmp_path, monkeypatch, setting, words):
+    monkeypatch.setattr(compare, "run", None)  # would be called for a run
+    with pytest.raises(SpotError, match=words):
+        compare.main(["--data", DEMO, "--rows", "SPOT, shipped", "BMN, labels only", "--out", str(tmp_path / "out"),
+                      setting, *settings(data, tmp_path / "unused", "training.pretrain_epoch=0")[2:]])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_table_by_hand(tmp_path):

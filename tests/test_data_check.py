@@ -51,7 +51,8 @@ def checked(tmp_path):
                 "num_classes": None, "blocked": None}
         grid = {"grid": "window", "temporal_scale": 8, "stride": 1, "window": 1}
         rest = {"train_subset": "training", "eval_subset": "validation", "labeled": 0.5, "split_seed": 0,
-                "activation": "sigmoid", "tiou": "0.3:0.7:5", "class_scores": "none"}
+                "activation": "sigmoid", "tiou": "0.3:0.7:5", "class_scores": "none", "detector": "spot",
+                "longest": None}
         for part in (data, grid, rest):
             part.update({key: settings.pop(key) for key in list(settings) if key in part})
         return check_data(data, grid, settings, **rest)
@@ -309,6 +310,26 @@ def test_settings_that_lose_perfect_outputs_are_a_warning(checked):
     rows = [{"segment": [1, 4], "label": "run"}, {"segment": [9, 12], "label": "run"}]
     report = checked(annotations(video_e={"annotations": rows}), max_detections=1)
     assert any("testing.max_detections=1" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(("detector", "longest"), [("sliding", None), ("bmn", 4)])
+def test_another_detector_has_the_bound_of_its_own_segments(checked, detector, longest):
+    """Of 1-9 a proposal of 4 snippets overlaps half, which counts at tIoU .3 and .5 alone; 10.4-13.4 is 10-13 as
+    whole snippets, 2.6 of 3.4 s = .76."""
+    rows = [{"segment": [1, 9], "label": "run"}, {"segment": [10.4, 13.4], "label": "jump"}]
+    whole = checked(annotations(video_e={"annotations": rows}, video_f={"annotations": []}), detector=detector,
+                    longest=longest, max_detections=1, tiou="0.3:0.7:3")
+    _, number_row, _, *examples = lines_of(whole, "The best mAP that the grid allows").splitlines()
+    run = 1.0 if longest is None else 0.0
+    assert f"whole snippets ({detector})" in number_row
+    assert [float(number) for number in number_row.split()[-4:-1]] == [100, 100, 50 + 50 * run]
+    assert not any("max_detections" in warning for warning in whole.warnings)
+    is_told = [warning for warning in whole.warnings if "are too long to be found at tIoU 0.7" in warning]
+    assert len(is_told) == bool(longest)
+    if longest:
+        assert is_told[0].startswith("1 of 2 validation segments, of up to 8 snippets")
+        assert "proposes at most 4 snippets; raise model.map_durations" in is_told[0]
+        assert examples == ["lost: video_e, run, 1.00 to 9.00 s: longer than the longest proposal"]
 
 
 def test_lost_segments_are_named_with_their_reason(checked):

@@ -66,6 +66,17 @@ def test_keys_of_the_data_and_of_the_learning_are_told_from_each_other(run_folde
     assert said.count("\n") == 4
 
 
+def test_what_only_the_training_reads_moves_no_detection(run_folder, tmp_path, capsys):
+    """A key of the pretext stage, and one of a classifier that is not there: told, and the threshold still holds."""
+    capsys.readouterr()
+    spot_inference.main([f"checkpoint={run_folder}", f"output_path={tmp_path}", "pretext.chunks=4",
+                         "testing.class_scores_fusion=sqrt"])
+    said = capsys.readouterr()
+    assert "warning: pretext.chunks has no effect at inference" in said.err
+    assert "warning: testing.class_scores_fusion has no effect with testing.class_scores=none" in said.err
+    assert "chosen with another" not in said.out
+
+
 def test_inference_as_trained_says_nothing(run_folder, tmp_path, capsys):
     said = settings_at(run_folder, capsys, f"output_path={tmp_path}")
     assert said.startswith("warning: 1 of 3 validation videos have no features") and said.count("\n") == 1

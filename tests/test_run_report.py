@@ -12,7 +12,7 @@ from test_scripts import data, run_folder, settings
 import spot_train
 from spot import run_report
 from spot.checkpoint import RunFolder
-from spot.run_report import Part, TimeLeft, duration, end_lines, parts_of, start_block
+from spot.run_report import Part, TimeLeft, duration, end_lines, parts_of, start_block, unused_unlabeled
 
 __all__ = ["data", "run_folder"]  # fixtures
 SIX_STEPS = ("training.max_epoch=3", "training.steps_per_epoch=2")
@@ -31,6 +31,19 @@ def test_a_plan_counts_the_steps_of_each_kind():
 def test_a_plan_without_pseudo_labels_is_labels_alone(given):
     overrides = given.pop("overrides", [])
     assert [part.steps for part in parts_of(tiny.trainer(*SIX_STEPS, *overrides, **given), pretext=False)] == [0, 6, 0]
+
+
+@pytest.mark.parametrize(("overrides", "reason"), [
+    ("semi.burn_in=0.5", None), ("semi.method=none training.unlabeled_ratio=0", None), ("training.max_epoch=0", None),
+    ("training.unlabeled_ratio=0.2", "training.batch_size=2 x training.unlabeled_ratio=0.2 are no sequence"),
+    ("semi.burn_in=1", "semi.burn_in=1 leaves all steps to labels alone"),
+    ("semi.weight=0", "the weights of their losses are 0"),
+    ("semi.method=mean_teacher semi.consistency=0", "the weights of their losses are 0")])
+def test_unlabeled_videos_of_which_nothing_is_learned_are_told(overrides, reason):
+    """4 unlabeled videos; 2 * 0.2 sequences are 0.4, rounded 0."""
+    run = tiny.trainer(*SIX_STEPS, *overrides.split())
+    said = unused_unlabeled(run, parts_of(run, pretext=False))
+    assert said is None if reason is None else said.endswith(f"nothing from the 4 unlabeled videos: {reason}")
 
 
 def test_the_start_tells_what_will_happen():

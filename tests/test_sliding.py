@@ -83,3 +83,11 @@ def test_true_segments_are_classified(detector, grid):
     assert found.shape == (3, 3) and found == pytest.approx(np.array([wanted] * 3), abs=1e-4)
     entries = entries_of_given(found, segments, CLASSES, min_score=0.1)
     assert len(entries) == 6 and entries[0]["label"] == CLASSES[1] and entries[0]["score"] >= entries[-1]["score"]
+
+
+@pytest.mark.parametrize("detector", ["spot", "bmn", "sliding"])
+def test_a_recording_without_segments_is_classified_into_nothing(detector):
+    net, times = model(detector=detector).eval(), times_of(video("a"), None)
+    features = features_of(LABELED)["a"]
+    found = classify_recording(net, GridSettings("window", T, stride=1, window=1), features, times, np.zeros((0, 2)))
+    assert found.shape == (0, 3) and entries_of_given(found, np.zeros((0, 2)), CLASSES) == []

@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 
+from spot.errors import SpotError
 from spot.suggest import (
     NO_SINGLE_REASON,
     WEIGHTS,
@@ -163,6 +164,12 @@ def test_a_short_recording_is_seen_as_the_model_detects_in_it():
         probabilities = net(padded, valid)["class_logits"].sigmoid()[0, :, :5].T.numpy()
     expected = shares_of(probabilities)[:, :-1].mean(0) * 10
     assert view_of(net, "x", features, 10.0, CALM).class_sec == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("detector", ["bmn", "sliding"])
+def test_a_detector_without_classes_and_masks_of_snippets_suggests_nothing(detector):
+    with pytest.raises(SpotError, match=f"to suggest recordings needs .*model.detector={detector}"):
+        views_of(tiny.model(detector=detector), [tiny.video("a")], None, None, CALM)
 
 
 def test_views_of_videos_know_no_labels():

@@ -9,6 +9,7 @@ from test_scripts import ROOT, data, refused, settings
 
 import spot_inference
 import spot_train
+from spot.files import SpotError
 
 sys.path.insert(0, str(ROOT / "tools"))  # the tools import each other as scripts do
 
@@ -95,3 +96,14 @@ def test_labels_of_recordings_that_are_not_chosen_are_not_there():
 
     bare = suggest_curve.without_labels(LABELED[0])
     assert not len(bare.segments_sec) and bare.labels == () and bare.duration_sec == LABELED[0].duration_sec
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["model.detector=bmn"], "--orders uncertainty needs the classes of snippets, which model.detector=bmn"),
+    (["--names", "a", "b"], "--names: 1 data sets need as many different names")])
+def test_what_the_curve_cannot_do_is_told_before_the_first_training(data, tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr(suggest_curve, "Simulation", None)  # would be called for a round
+    with pytest.raises(SpotError, match=message):
+        suggest_curve.main(["--data", str(ROOT / "config" / "demo.yaml"), "--out", str(tmp_path / "out"), *words,
+                            *settings(data, tmp_path / "unused")[2:]])
+    assert not (tmp_path / "out").exists()

@@ -120,6 +120,15 @@ def test_a_model_of_samples_detects_what_one_of_their_spectra_does(order, standa
     assert torch.allclose(*logits, atol=1e-4)
 
 
+@pytest.mark.parametrize("detector", ["spot", "bmn"])
+def test_the_order_of_chunks_is_predicted_from_spectra_of_any_width(detector):
+    """52 samples of 3 axes are 3 * (5 + 26) = 93 channels, no multiple of the 4 heads that 156 are one of."""
+    sizes = {**SIZES, "encoder": "attention", "feat_dim": 156, "embedding_head": 4}
+    net = build_model(**sizes, detector=detector, sensor_axes=3)
+    chunks = net.order_head.chunks
+    assert net.order_head(torch.randn(2, 93, 2 * chunks)).shape == (2, chunks, chunks)
+
+
 def test_a_run_on_samples_knows_it(tmp_path, capsys):
     """Found in training, stored in the checkpoint, used by inference on other recordings, kept when it goes on."""
     random, folder = np.random.default_rng(0), tmp_path / "features"
@@ -136,8 +145,10 @@ def test_a_run_on_samples_knows_it(tmp_path, capsys):
     settings = ["--config", str(ROOT / "config" / "sbhar.yaml"), f"output_path={run}", *TINY,
                 f"dataset.video_anno_path={tmp_path / 'annotations.json'}", f"dataset.feature_path={folder}",
                 "dataset.stride=3", "dataset.window=6", "dataset.labeled=0.5", "model.feat_dim=null"]
-    spot_train.main([*settings, "--check"])
-    assert "  features are made spectral (samples of 2 axes" in capsys.readouterr().out
+    spot_train.main([*settings, "--check", "semi.consistency=3"])
+    said = capsys.readouterr()
+    assert "  features are made spectral (samples of 2 axes" in said.out
+    assert "warning: semi.consistency has no effect with semi.method=ema" in said.err
     spot_train.main(settings)
     assert "made spectral (samples of 2 axes" in capsys.readouterr().out
     model = load_model(run)
@@ -145,5 +156,7 @@ def test_a_run_on_samples_knows_it(tmp_path, capsys):
     spot_inference.main([f"checkpoint={run}", f"features={folder}", f"output_path={tmp_path}"])
     found = json.loads((tmp_path / "own" / "detections.json").read_text())["results"]
     assert sorted(found) == ["r0", "r1", "r2", "r3"]
+    with pytest.raises(SpotError, match="sensor_channels=raw has no effect at inference"):
+        spot_inference.main([str(run), f"features={folder}", f"output_path={tmp_path}", "dataset.sensor_channels=raw"])
     with pytest.raises(SpotError, match=r"dataset\.sensor_channels was 'spectral' and is 'raw'"):
         spot_train.main([*settings, "training.resume=auto", "dataset.sensor_channels=raw", "training.max_epoch=9"])

@@ -39,7 +39,7 @@ from spot.config_values import data_values, decoding_values, grid_values, plain
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
 from spot.evaluation import evaluate_detections, parse_thresholds, threshold_key
-from spot.files import atomic_path, write_text
+from spot.files import SpotError, atomic_path, write_text
 from spot.inference import detect, to_results
 from spot.oracle import classify_recording, entries_of_given
 from spot.recall import average_recall
@@ -90,7 +90,13 @@ def main(argv=None):
     if len(names) != len(sets) or len(set(names)) != len(names):
         parser.error(f"--names: {len(sets)} data sets need as many different names; got {', '.join(names)}")
     for yaml, *own in sets:  # a file that is missing is told now, not after the runs of the others
-        open_data(**data_values(load_config(yaml, [*own, *arguments.overrides])))
+        config = load_config(yaml, [*own, *arguments.overrides])
+        if config.testing.class_scores != "none":
+            raise SpotError(f"testing.class_scores is {config.testing.class_scores}, and the rows are compared by "
+                            "their own classes; give testing.class_scores=none")
+        open_data(**data_values(config))
+    for job in {(job["data"], job["row"]): job for job in make_jobs(arguments, sets, names)}.values():
+        load_config(job["data"], settings_of(job))  # and so are settings that do not go with a row
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "compare.csv"
     jobs = [job for job in make_jobs(arguments, sets, names) if job["key"] not in finished(table)]

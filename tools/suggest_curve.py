@@ -36,7 +36,7 @@ from spot.config import load_config
 from spot.config_values import data_values, grid_values
 from spot.data_files import open_data, videos_of_subset, with_features
 from spot.datasets import GridSettings
-from spot.files import atomic_path, read_json, write_text
+from spot.files import SpotError, atomic_path, read_json, write_text
 from spot.suggest import WEIGHTS, by_uncertainty
 from spot.suggest_views import STRENGTH, suggest_among, views_of
 from spot.text import read_lines
@@ -61,6 +61,13 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=Path("runs/suggest_curve"))
     arguments = command_line.parse(parser, argv)
     names = arguments.names or [Path(data.split()[0]).stem for data in arguments.data]
+    if len(names) != len(arguments.data) or len(set(names)) != len(names):
+        parser.error(f"--names: {len(arguments.data)} data sets need as many different names; got {', '.join(names)}")
+    for yaml, *own in (data.split() for data in arguments.data):
+        detector = load_config(yaml, [*own, *arguments.overrides]).model.detector
+        if detector != "spot" and (others := [order for order in arguments.orders if order != "random"]):
+            raise SpotError(f"--orders {others[0]} needs the classes of snippets, which model.detector={detector} does "
+                            "not have; give --orders random")
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "curve.csv"
     jobs = [(name, data, seed, order) for name, data in zip(names, arguments.data, strict=True)
