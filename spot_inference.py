@@ -166,8 +166,8 @@ def infer_own(config, flags, videos=None):
                              config.dataset.resample_streams, videos)
     refuse_other_backbone(backbone_of_run(config), source.times)
     typed = {key: config[key] for key in ("duration", "fps", "stride", "every", "window")}
-    changes = own_grid(typed, source.times, config.dataset.stride, config.dataset.fps)
     trained_fps = model.settings.get("fps")
+    changes = own_grid(typed, source.times, GridSettings(**grid_values(config)), config.dataset.fps or trained_fps)
     recordings = own_recordings(source, files, typed, config.dataset.grid, config.dataset.fps or trained_fps,
                                 model.settings.get("training_fps") or ([trained_fps] if trained_fps else []))
 

@@ -95,24 +95,28 @@ def own_class_names(model, class_file):
     return read_class_file(class_file)
 
 
-def own_grid(typed, times, trained_stride, trained_fps):
+def own_grid(typed, times, trained, trained_fps):
     """{key: value} of the grid of features without annotation: what is typed, and what their sidecar knows.
 
     typed: {stride, every, window, fps, duration: value or None}; times: their FeatureTimes or None
-    trained_stride, trained_fps: of the training, the rate where all of its videos had one
-    SpotError, with both values, where the sidecar contradicts what is typed.
+    trained, trained_fps: datasets.GridSettings of the training, and its rate where all of its videos had one
+    SpotError, with both values, where the sidecar contradicts what is typed. Warns where snippets are farther apart, or
+    nearer, than in the training.
     """
-    given = {key: typed[key] for key in ("stride", "every", "window") if typed[key] is not None}
-    if times is None:
-        return given
-    times.refuse_others({key: typed[key] for key in ("stride", "window", "fps")})
-    known = {key: value for key, value in times.settings().items() if key in ("stride", "window")}
-    fps = times.sidecar.fps
-    own, trained = known["stride"] / (fps or 1), trained_stride / (trained_fps or 1)
-    if fps and trained_fps and abs(own / trained - 1) > TEMPO_TOLERANCE and is_first():
-        print(f"warning: the rows of the features are {own:.3g} s apart, and those of the training were {trained:.3g} "
-              "s: the times are right, but the model sees another tempo", file=sys.stderr)
-    return {**known, **given}
+    found = {key: typed[key] for key in ("stride", "every", "window") if typed[key] is not None}
+    fps, is_told = typed["fps"] or trained_fps, "stride" in found or "every" in found
+    if times is not None:
+        times.refuse_others({key: typed[key] for key in ("stride", "window", "fps")})
+        found = {key: value for key, value in times.settings().items() if key in ("stride", "window")} | found
+        fps, is_told = times.sidecar.fps, is_told or bool(times.sidecar.fps and trained_fps)
+    own = found.get("stride", trained.stride) * found.get("every", trained.every)
+    before, unit = trained.stride * trained.every, "frames"
+    if fps and trained_fps:
+        own, before, unit = own / fps, before / trained_fps, "s"
+    if trained.grid == "window" and is_told and abs(own / before - 1) > TEMPO_TOLERANCE and is_first():
+        print(f"warning: the snippets of the features are {own:.3g} {unit} apart, and those of the training were "
+              f"{before:.3g} {unit}: the model sees another tempo; check stride= and every=", file=sys.stderr)
+    return found
 
 
 def own_recordings(source, files, typed, grid, run_fps, training_fps):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from spot.datasets import GridSettings
 from spot.errors import SpotError
-from spot.recordings import Times, own_facts, own_times
+from spot.recordings import Times, own_facts, own_grid, own_times
 
 
 def times(facts, grid="window", fps=None, run_fps=None, training_fps=(), seconds=None):
@@ -44,3 +45,20 @@ def test_durations_come_from_a_number_or_a_table(tmp_path):
     for wrong in ("0", "-1", "nan", "inf"):
         with pytest.raises(SpotError, match=f"duration={wrong} must be a positive number"):
             own_facts(wrong, "a")
+
+
+@pytest.mark.parametrize(("typed", "kind", "trained_fps", "words"), [
+    ({}, "window", 10.0, None), ({"stride": 5, "every": 1}, "window", 10.0, None),
+    ({"stride": 10}, "window", 10.0, "are 1 s apart, and those of the training were 0.5 s"),
+    ({"every": 2}, "window", 10.0, "are 1 s apart, and those of the training were 0.5 s"),
+    ({"stride": 25, "fps": 50.0}, "window", 10.0, None), ({"fps": 50.0}, "window", 10.0, None),
+    ({"stride": 10}, "window", None, "are 10 frames apart, and those of the training were 5 frames"),
+    ({"stride": 10}, "resize", 10.0, None)])
+def test_snippets_that_are_farther_apart_than_in_the_training_are_told(typed, kind, trained_fps, words, capsys):
+    """Trained on every row, 5 frames apart at 10 frames per second: 0.5 s. Another rate alone is told elsewhere, and a
+    recording that is resized as a whole has no tempo of its own."""
+    given = {**dict.fromkeys(("duration", "fps", "stride", "every", "window")), **typed}
+    found = own_grid(given, None, GridSettings(kind, 8, stride=5, window=10), trained_fps)
+    assert found == {key: value for key, value in typed.items() if key != "fps"}
+    said = capsys.readouterr().err
+    assert said == "" if words is None else words in said and "another tempo" in said
