@@ -88,9 +88,11 @@ def move_segments(segments, labels, view, low, high):
     """
     moved = (segments - view.start[:, None, None]) / view.scale[:, None, None]
     cut = moved.clamp(*(x[..., None] if isinstance(x, torch.Tensor) else x for x in (low, high)))
-    # A sliver of a segment at the edge holds no snippet center: it is dropped, not rounded up to a snippet.
+    # A sliver of a segment at the edge holds no snippet center: it is dropped, not rounded up to a snippet. Exactly
+    # half a snippet holds the center where it begins there, not where it ends there, see `targets.segment_coverage`.
     left_over = cut[..., 1] - cut[..., 0]
-    gone = (left_over < 0.5) & (left_over < 0.99 * (moved[..., 1] - moved[..., 0]))
+    is_sliver = (left_over < 0.5) | ((cut[..., 0] - 0.5).ceil() + 0.5 >= cut[..., 1])
+    gone = is_sliver & (left_over < 0.99 * (moved[..., 1] - moved[..., 0]))
     return cut, labels.masked_fill(gone, -1)
 
 

@@ -107,6 +107,15 @@ def test_slivers_are_dropped_and_short_segments_are_not():
     assert labels.tolist() == [[-1, 1]] and moved[0, 1].tolist() == pytest.approx([1.2, 1.5])
 
 
+def test_half_a_snippet_is_kept_where_it_holds_the_center():
+    """From 4 on, 1 to 4.5 is the half of a snippet before its center: dropped. Up to 8, 7.5 to 9 is the half behind."""
+    _, labels = move_segments(*pad_segments([[[1, 4.5], [7.5, 9]]], [[0, 1]]), view(4, 1), 0, 4)
+    assert labels.tolist() == [[-1, 1]]
+    for segments, held in (([[1, 4.5]], []), ([[7.5, 9]], [3])):
+        targets, _ = make_targets(*move_segments(*pad_segments([segments], [[1]]), view(4, 1), 0, 4), 3, 4)
+        assert targets[0, 1].nonzero().flatten().tolist() == held
+
+
 def test_a_missing_segment_stays_missing():
     still = random_view(torch.tensor([8, 8]), 0, seeded())
     _, labels = move_segments(*pad_segments([[[1, 4]], [[1, 2], [3, 4]]], [[0], [0, 1]]), still, 0, 8)

@@ -286,6 +286,13 @@ def test_a_segment_over_many_windows_comes_back_whole():
     assert there_and_back(videos) == [1.0, 1.0]
 
 
+def test_half_a_snippet_of_a_segment_in_the_next_window_is_no_segment_of_its_own():
+    """Windows of 16 snippets begin at 0, 8, 15 and 23; the third shows 15 to 15.5 of the first segment, which ends at
+    the center of its snippet; the first shows 15.5 to 16 of the second, which begins there."""
+    videos = [tiny.video("a", (7.5, 15.5, "run"), (15.5, 20, "jump"), duration=39.0)]
+    assert there_and_back(videos, temporal_scale=16)[0] == 1
+
+
 def test_the_resize_grid_brings_segments_back():
     """Snippets of 10 s: 1 to 4.1 and 6 to 7.5 come back to a fraction of a snippet."""
     videos = [tiny.video("a", (10, 41, "run"), (60, 75, "throw"), duration=80.0)]
