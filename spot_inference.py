@@ -1,24 +1,27 @@
 """Detect actions with a trained model.
 
-    python spot_inference.py RUN [section.key=value ...] [--plot]
-    python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar
-    python spot_inference.py RUN features=FILE_OR_FOLDER [fps=.. stride=.. every=.. window=..] [--plot]
-    python spot_inference.py RUN videos=FILE_OR_FOLDER [weights=FOLDER] [--plot] [--write vtt,srt]
-    python spot_inference.py RUN --suggest N
-    python spot_inference.py RUN dataset.eval_subset=training --review
+    python spot_inference.py RUN [--plot]                        in the evaluation subset, for eval.py RUN
+    python spot_inference.py RUN features=FILE_OR_FOLDER         in recordings without annotations, by their features
+                                 [fps=.. stride=.. every=.. window=.. duration=..] [--write csv,eaf]
+    python spot_inference.py RUN videos=FILE_OR_FOLDER           in video files, where the run was trained on such
+                                 [weights=FOLDER] [--write vtt,srt]
+    python spot_inference.py RUN --suggest N                     which recordings to annotate next
+    python spot_inference.py RUN dataset.eval_subset=training --review      a page to correct detections on
+    python spot_inference.py --config config/anet_published.yaml checkpoint=published.pth.tar output_path=FOLDER
 
-RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file. Writes
-`output_path`/detections.json (the run folder, where nothing else is given) for every video of `dataset.eval_subset`,
-and with --plot a picture of a few of them, which `eval.py --report` shows; with `features=`, which needs no annotation,
-`output_path`/own/detections.json and .csv for every video there, and with --plot a picture of each. Beside them
-actions.csv: of the detections those whose score is `testing.action_threshold` or more, without overlaps of one class,
-in order of time. With --suggest nothing is detected: it tells which N of the unlabeled recordings of
-`dataset.train_subset` to annotate next, and why, on the screen, in suggest.csv and in suggest.png. With
+RUN, or `checkpoint=`, is a run folder, whose own config.yaml then holds, or a checkpoint file; section.key=value
+replaces a setting (docs/settings.md). For every video of `dataset.eval_subset` it writes into `output_path` (the run
+folder, where nothing else is given) detections.json, and beside it actions.csv: of the detections those whose score is
+`testing.action_threshold` or more, without overlaps of one class, in order of time. With --plot there is a picture of a
+few of the videos, which `eval.py --report` shows. With `features=` or `videos=` all of that lies in `output_path`/own,
+for every video there, with detections.csv. With --suggest nothing is detected: it tells which N of the unlabeled
+recordings of `dataset.train_subset` to annotate next, and why, on the screen, in suggest.csv and in suggest.png. With
 --review a page, review.html, on which the detections are corrected in a browser and become annotations to train on.
 
     torchrun --nproc_per_node=N spot_inference.py ...    N processes, one GPU each, that share the videos; the same file
 """
 
+import argparse
 import contextlib
 import itertools
 import sys
@@ -35,7 +38,7 @@ NUM_PICTURES = 4  # of an evaluation subset, evenly spaced in it
 
 
 def make_parser():
-    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser = command_line.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", metavar="FILE", help="settings file, needed only with a published checkpoint")
     parser.add_argument("--plot", action="store_true", help="draw what the model sees, timelines/VIDEO.png: "
                         f"{NUM_PICTURES} videos of the subset, or all of features=")
@@ -229,6 +232,9 @@ def suggest_recordings(config, flags):
     save_picture(folder / "suggest.png", suggestions, len(unlabeled))
     print(f"the same as a table and as a picture: {folder / 'suggest.csv'}, {folder / 'suggest.png'}")
     print("a random choice was as good in simulated rounds on SBHAR: docs/label-train-correct.md")
+    subset = f"dataset.eval_subset={config.dataset.train_subset}"
+    print("what is in them, to correct it in a browser (--write FORMAT: in an annotation tool): "
+          + command_line.command("spot_inference.py", run_of(config).path, subset, "--review"))
 
 
 def refuse_beside_suggest(config, flags):

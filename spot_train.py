@@ -1,17 +1,18 @@
 """Train SPOT: pre-training on all training videos, then training on labels and pseudo labels.
 
-    python spot_train.py [--config config/anet.yaml] [section.key=value ...]
+    python spot_train.py --config own.yaml --check               read everything once, list what is wrong with it
+    python spot_train.py --config own.yaml [section.key=value ...]
     python spot_train.py RUN [section.key=value ...]             go on with a run that was stopped, by its own settings
-    python spot_train.py --config C --seeds 0,1,2                a run per seed: trained, detected, evaluated; the mean
-    python spot_train.py --config C --check                      read everything once, list what is wrong with it
-    python spot_train.py --config C --pack FILE.h5               all features in one HDF5 file, which loads faster
+    python spot_train.py --config own.yaml --seeds 0,1,2         a run per seed: trained, detected, evaluated; the mean
+    python spot_train.py --config own.yaml --pack FILE.h5        all features in one HDF5 file, which loads faster
 
 Training writes the run folder `output_path`: config.yaml, classes.txt, labeled.txt, commit.txt, log.jsonl, log.csv,
-TensorBoard events, last.pt (to resume) and best.pt (to detect with).
+TensorBoard events, last.pt (to resume) and best.pt (to detect with). Every setting: docs/settings.md.
 
     torchrun --nproc_per_node=N spot_train.py ...                N processes, one GPU each, that train as one
 """
 
+import argparse
 import contextlib
 import shlex
 import sys
@@ -26,7 +27,7 @@ RUN_MEANS = "the folder of a run that was stopped, to go on with by its own sett
 
 
 def make_parser():
-    parser = command_line.Parser(description=__doc__.split("\n\n")[0])
+    parser = command_line.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-c", "--config", metavar="FILE", help=f"settings file (default: {DEFAULT_CONFIG}; to "
                         "resume: the run's own)")
     task = parser.add_mutually_exclusive_group()
@@ -204,6 +205,7 @@ def check(config):
     print(report.text())
     if report.problems:
         raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")
+    print("\nnothing here stops a training: the same command without --check begins it")
 
 
 def longest_proposal(model):

@@ -56,7 +56,8 @@ def choose_action_threshold(path, detector, source, videos, subset, thresholds, 
     write_json(path, {"threshold": chosen.overall, "per_class": chosen.per_class, "chosen_on": where, "tiou": tiou,
                       "quality_there": quality.as_dict(), "scoring": scoring})
     if chosen.overall is None:
-        print(f"no detection is right on {where}, so there is no score from which on detections are actions")
+        print(f"no detection is right on {where}, so there is no score from which on detections are actions; train "
+              f"longer, or {GIVE_THRESHOLD}")
         return
     print(f"actions: detections with a score of {chosen.overall:.3g} or more, best F1 at tIoU {threshold_key(tiou)} on "
           f"{where}: precision {100 * quality.precision:.1f} %, recall {100 * quality.recall:.1f} %"

@@ -181,7 +181,7 @@ def test_the_check_is_content_with_every_layout(tmp_path, capsys, layout):
     """No problem, all six videos with features, and targets that come back to the last segment."""
     spot_train.main([*arguments(tmp_path, layout), "--check"])
     report = capsys.readouterr().out
-    assert report.rstrip().endswith("Problems that would stop training\n  none")
+    assert "Problems that would stop training\n  none" in report
     assert "4 videos, 4 with features, 0 without a segment" in report
     assert f"6 videos read, {90 if layout is gtad else 96} snippets of 6 channels" in report
     row = next(line for line in report.splitlines() if "targets and back" in line)

@@ -70,7 +70,8 @@ def test_a_packed_file_needs_a_name_that_readers_know(data, tmp_path, capsys):
 def test_the_check_of_sound_data_trains_nothing_and_is_content(data, tmp_path, capsys):
     spot_train.main([*settings(data, tmp_path / "run"), "--check"])
     output = capsys.readouterr().out
-    assert output.rstrip().endswith("Problems that would stop training\n  none")
+    assert "Problems that would stop training\n  none" in output
+    assert output.endswith("nothing here stops a training: the same command without --check begins it\n")
     assert "validation video demo_0010 has no features" in output and not (tmp_path / "run").exists()
 
 
@@ -81,6 +82,7 @@ def test_the_check_of_broken_data_lists_all_and_ends_with_2(data, tmp_path, caps
     with pytest.raises(SpotError, match="2 problems"):
         spot_train.main([*settings(broken, tmp_path / "run"), "--check"])
     output = capsys.readouterr().out
+    assert "nothing here stops" not in output
     assert "v_demo_0002.npy: 360 values are NaN" in output and "v_demo_0003.npy: cannot be read" in output
 
 

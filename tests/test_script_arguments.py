@@ -43,6 +43,17 @@ def test_what_needs_no_torch_is_answered_without_it(script, words, code):
     assert len((done.stdout if words == "--version" else done.stderr if code else "one line").splitlines()) == 1
 
 
+def test_help_shows_how_each_script_is_called(capsys):
+    """A call per task, whose settings `key=value` no list of flags could show."""
+    for script, calls in ((spot_train, ["--config own.yaml --check", "RUN [section.key=value ...]"]),
+                          (spot_inference, ["RUN features=FILE_OR_FOLDER", "RUN videos=FILE_OR_FOLDER"]),
+                          (evaluation_script, ["--ground-truth G.json --predictions P.json"])):
+        with pytest.raises(SystemExit):
+            script.main(["--help"])
+        said = capsys.readouterr().out
+        assert [call for call in calls if call not in said] == []
+
+
 # --- a run without a key ----------------------------------------------------------------------------------------------
 
 

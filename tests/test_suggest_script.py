@@ -38,6 +38,7 @@ def test_unlabeled_recordings_are_suggested_with_reasons(run, capsys):
     assert len({row["video"] for row in rows}) == 4 and not {row["video"] for row in rows} & set(labeled)
     assert (run / "suggest.png").stat().st_size > 10_000
     assert not (run / "detections.json").exists()
+    assert said.endswith(f"python spot_inference.py {run} dataset.eval_subset=training --review\n")
     first = (run / "suggest.csv").read_bytes()
     spot_inference.main([str(run), "--suggest", "4"])
     assert (run / "suggest.csv").read_bytes() == first  # the same views, the same ranking
