@@ -3,6 +3,7 @@
 `flags` are those of `spot.evaluation_flags`, parsed.
 """
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,11 +71,15 @@ def default_tiou(flags):
 def with_ground_truth(job, task):
     """The job with its subset, and the videos of its ground truth.
 
-    The subset that is not named is validation, or the only one that there is.
+    The subset that is not named is validation, or the only one that there is. Where no video has one, all count, those
+    of the training too, and a note says so.
     """
     videos = read_ground_truth(job.ground_truth, job.info_path, task, job.options)
     subsets = {video.subset for video in videos}
     only = subsets.pop() if len(subsets) == 1 else "validation"
+    if job.subset is None and not only:
+        print(f"note: {job.ground_truth} names no subsets, so all of its {len(videos):,} videos count; --video-info "
+              "CSV gives the table that says which subset each belongs to", file=sys.stderr)
     return (job if job.subset is not None else replace(job, subset=only)), videos
 
 

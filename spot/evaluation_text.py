@@ -12,6 +12,7 @@ from spot.findings import ACTION_HEAD, SHARES_NOTE, TOP_TIMES, action_cells, tim
 from spot.protocols import TIE_RULES
 from spot.provenance import git_commit
 
+NO_SUBSET = "(none: all videos)"
 PARTIAL = "PARTIAL, the detector was stopped before its last video; those it did not reach count as not found"
 
 
@@ -27,7 +28,8 @@ def result_text(result, path, subset, variant, notes):
     missing, class_scores = result.num_missing_features, result.predictions.class_scores
     baseline = result.whole_video_average_mAP
     return "\n".join([
-        f"{path}: subset {subset}, {result.protocol} protocol" + (f", THUMOS14 variant {variant}" if variant else ""),
+        f"{path}: subset {subset or NO_SUBSET}, {result.protocol} protocol"
+        + (f", THUMOS14 variant {variant}" if variant else ""),
         f"{result.num_videos:,} videos, {result.num_segments:,} segments, {len(result.classes):,} classes, "
         f"{result.num_predictions:,} detections",
         f"videos without features: {'not recorded' if missing is None else f'{missing:,}'}",
@@ -88,7 +90,7 @@ def facts_of(result, ground_truth, subset, path, blocked, variant, argv):
     """
     left_out = f", by {_left_out_by(blocked, variant)}" if result.num_left_out_videos or blocked else ""
     return [
-        ("ground truth", f"{ground_truth}, subset {subset}"), ("predictions", str(path)),
+        ("ground truth", f"{ground_truth}, subset {subset or NO_SUBSET}"), ("predictions", str(path)),
         ("command", command("eval.py", *argv)), ("version", f"SPOT {__version__}, commit {git_commit()}"),
         ("protocol", result.protocol), ("ties of scores", TIE_RULES[result.protocol]),
         ("duplicate segments", f"dropped by the rule of {result.drop_duplicates}" if result.drop_duplicates

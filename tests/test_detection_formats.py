@@ -398,6 +398,22 @@ def test_the_only_subset_need_not_be_named(tmp_path, ground_truth, capsys):
     assert "subset test" in capsys.readouterr().out
 
 
+def test_annotations_without_subsets_are_measured_whole_and_say_so(tmp_path, capsys):
+    """A flat dict, as BMN's, holds the training videos too; the table of subsets leaves one of the two."""
+    segments = {"annotations": [{"segment": [1.5, 3.25], "label": "Diving"}], "duration_second": 9.0}
+    (tmp_path / "flat.json").write_text(json.dumps({"v_a": segments, "v_b": segments}))
+    (tmp_path / "info.csv").write_text("video,subset\nv_a,training\nv_b,validation\n")
+    (tmp_path / "d.csv").write_bytes(as_csv(ROWS[:1]))
+    words = ["--ground-truth", str(tmp_path / "flat.json"), "--predictions", str(tmp_path / "d.csv")]
+    eval_main(words)
+    said = capsys.readouterr()
+    assert "subset (none: all videos)" in said.out and "2 videos" in said.out
+    assert "names no subsets, so all of its 2 videos count; --video-info CSV" in said.err
+    eval_main([*words, "--video-info", str(tmp_path / "info.csv")])
+    said = capsys.readouterr()
+    assert "subset validation" in said.out and "1 videos" in said.out and not said.err
+
+
 def test_a_broken_table_ends_with_code_two(tmp_path, ground_truth):
     (tmp_path / "d.csv").write_bytes(as_csv(broken_row(score="high")))
     done = subprocess.run([sys.executable, "eval.py", "--ground-truth", ground_truth, "--predictions",
