@@ -20,7 +20,7 @@ from spot.label_studio import is_label_studio, read_label_studio
 from spot.label_tables import is_audacity, is_label_table, read_audacity, read_label_table
 from spot.names import pair_names
 from spot.text import parse_table
-from spot.tool_recordings import ReadingOptions, Recording, video_of
+from spot.tool_recordings import ReadingOptions, Recording, annotated_one, video_of
 from spot.via import is_via, read_via
 
 SUFFIXES = (".boris", ".eaf", ".json", ".csv", ".tsv", ".txt")  # of the files that are read in a folder
@@ -73,18 +73,23 @@ def _read(formats, shown, path, content, options):
 def videos_of(recordings, info, options, attempt):
     """The `Video` of each of the recordings of a file.
 
-    info: {id: facts} of the video info file; attempt: see `dataset_formats.strictly`; of two recordings of one name, a
-    fault, the last one is kept
+    info: {id: facts} of the video info file; attempt: see `dataset_formats.strictly`; of two annotated recordings of
+    one name, a fault, the last one is kept
     """
-    named = {}
+    recordings, kept = list(recordings), {}
+    rows = pair_names({recording.name: None for recording in recordings}, info)
     for recording in recordings:
-        if (other := named.pop(recording.name, None)) is not None:
-            attempt(_refuse_both, other, recording)
-        named[recording.name] = recording
-    rows = pair_names(named, info)
-    found = (attempt(video_of, recording, info.get(rows[name], {}), options or ReadingOptions())
-             for name, recording in named.items())
-    return [video for video in found if video is not None]
+        video = attempt(video_of, recording, info.get(rows[recording.name], {}), options or ReadingOptions())
+        if video is None:
+            continue
+        if recording.name in kept:
+            other, of_other = kept.pop(recording.name)
+            if annotated_one(other, video) is None:
+                attempt(_refuse_both, of_other, recording)
+            elif annotated_one(other, video) is other:
+                video, recording = other, of_other
+        kept[video.name] = video, recording
+    return [video for video, _ in kept.values()]
 
 
 def _refuse_both(one, other):

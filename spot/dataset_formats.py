@@ -13,6 +13,7 @@ from spot.text import (
     read_text,
 )
 from spot.thumos14 import videos_of_thumos_table
+from spot.tool_recordings import annotated_one
 from spot.video_info import read_video_info
 
 TABLES = (".csv", ".tsv")
@@ -65,12 +66,18 @@ def _files_of(source):
 
 
 def _each_once(places, source, attempt):
-    """The videos of [(video, path)]; where two have one name, the last one, once `attempt` lets that pass."""
+    """The videos of [(video, path)]. Of two of one name the annotated one; where both are, a fault, the last one, once
+    `attempt` lets that pass.
+    """
     # A file with only some ids prefixed holds `v_x` and `x` side by side: no feature file could be assigned.
     found, kept = {}, {}
     for video, path in places:
-        found.setdefault(video.name, []).append(path)
-        kept[video.name] = video
+        chosen = annotated_one(kept[video.name], video) if video.name in kept else None
+        if chosen is None:
+            found.setdefault(video.name, []).append(path)
+        elif chosen is video:
+            found[video.name] = [path]
+        kept[video.name] = chosen or video
     for name, paths in found.items():
         if len(set(paths)) > 1:
             attempt(refuse, f"{paths[0]} and {paths[1]} are both about the recording {name!r}; keep one of them")

@@ -112,6 +112,17 @@ def video_of(recording, facts, options):
         annotated=bool(marks) if options.complete_label else annotated, media=recording.media)
 
 
+def annotated_one(one, other):
+    """Of two `Video`s of one name the one that counts, where another is unlabeled; None where both would count.
+
+    What nobody has annotated says nothing beside an annotation: a task of Label Studio with predictions alone, or an
+    observation without the mark of `ReadingOptions.complete_label`.
+    """
+    if other.annotated is False:
+        return one
+    return other if one.annotated is False else None
+
+
 def _in_seconds(recording, fps):
     """The events of a recording that counts frames; a single frame is a point in its middle."""
     if recording.events and not fps:

@@ -66,7 +66,8 @@ FAULTS = {
                   r"event 1: is 3, not"),
     "length.boris": (boris_project(day=boris_observation(media=["a.mp4", "b.mp4"], length=0)),
                      r"length of 'a\.mp4' is not"),
-    "twice.boris": (boris_project(one=boris_observation(), two=boris_observation()),
+    "twice.boris": (boris_project(one=boris_observation([1.0, "", "walk", ""], [2.0, "", "walk", ""]),
+                                  two=boris_observation([3.0, "", "walk", ""], [4.0, "", "walk", ""])),
                     r"observation 'one' and .*observation 'two': two recordings are called 'cam1'"),
     "cut.boris": (boris_project()[:-5], "is not valid JSON"),
     # ELAN

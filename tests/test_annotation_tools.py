@@ -16,6 +16,7 @@ from tool_files import (
 )
 
 from spot.annotations import labeled_split, read_annotations
+from spot.errors import SpotError
 from spot.tool_recordings import ReadingOptions
 
 
@@ -252,6 +253,26 @@ def test_a_mark_says_which_recordings_are_annotated(tmp_path):
     assert set(labeled_split(videos, 1.0, 0)) == {"a", "c"}  # a share of those that are annotated
     listed = write(tmp_path / "complete.txt", "b\n")
     assert labeled_split(videos, str(listed), 0) == ["b"]
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_what_is_unlabeled_says_nothing_beside_an_annotation(tmp_path, last):
+    """Detections that a tool took in stand beside the annotation: a task with predictions alone, an observation without
+    the mark, in one file or in two, before or after it. Two annotations of one recording are a fault in any order.
+    """
+    tasks = [label_studio_task(number, "cam1.mp4", timeline_region("walk", 11, 25)) for number in (1, 2)]
+    tasks[1 - last]["annotations"] = []
+    (video,) = read_annotations(write(tmp_path / "tasks.json", tasks), options=ReadingOptions(fps=10))
+    assert video.annotated and segments_of(video) == [(1.0, 2.5, "walk")]
+
+    found = boris_observation([1.0, "", "walk", ""], [2.0, "", "walk", ""])
+    done = boris_observation([3.0, "", "call", ""], [5.0, "", "sit", ""], [7.0, "", "sit", ""])
+    for number, observation in enumerate([found, done] if last else [done, found]):
+        write(tmp_path / "two" / f"{number}.boris", boris_project(one=observation))
+    (video,) = read_annotations(tmp_path / "two", options=ReadingOptions(complete_label="call"))
+    assert video.annotated and segments_of(video) == [(5.0, 7.0, "sit")]
+    with pytest.raises(SpotError, match="are both about the recording 'cam1'"):
+        read_annotations(tmp_path / "two", options=ReadingOptions(point_width_sec=1))
 
 
 def test_the_info_file_adds_facts_and_recordings_that_no_tool_knows(tmp_path):
