@@ -53,7 +53,7 @@ def path(default):
 class Dataset:
     """The files of a data set, which of its videos show labels, and where snippets lie in time."""
 
-    video_anno_path: str = path(MISSING)  # annotation file, any format that spot/annotations.py reads
+    video_anno_path: str = path(MISSING)  # annotation file, folder or pattern; formats: docs/formats.md
     video_info_path: str | None = path(None)  # video_info*.csv: subset of each video, for annotations without subsets
     # What files of annotation tools leave open, see docs/formats.md.
     point_width: float | None = number(None, 0.001)  # [s] around an event without duration; null: it is refused

@@ -104,7 +104,8 @@ def sentences_of(section):
                 words.insert(0, comments[line][0])
                 line -= 1
             unit, sentence = re.fullmatch(r"(?:\[(.*?)\] )?(.*)", " ".join(words)).groups()
-            sentence = sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
+            # OpenTAD and the letters of tensors stay as they are
+            sentence = sentence if re.match(r".[A-Z]|[A-Z]\b", sentence) else sentence[:1].lower() + sentence[1:]
             found[node.target.id] = (unit or "", sentence.rstrip(".").replace("|", "/"))
     return found
 
