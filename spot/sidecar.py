@@ -12,6 +12,7 @@ what made the features, `version` of what, and `weights_sha256` with which weigh
 """
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,3 +196,9 @@ def _centers_of(centers, count, where):
 
 def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def place_and_use(folder):
+    """Where extracted features lie, and how a training takes them, for the end of an extraction."""
+    setting = shlex.quote(f"dataset.feature_path={folder}")
+    return f"{folder}; train on them by {setting}, without dataset.stride, window and fps, which {SIDECAR} there says"

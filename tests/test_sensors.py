@@ -181,6 +181,7 @@ def test_the_script_extracts_and_tells_what_failed(tmp_path, capsys):
         extract_sensors.main([str(tmp_path), str(tmp_path / "out"), "--window", "10", "--fps", "50"])
     said = capsys.readouterr()
     assert "failed: b: " in said.err and "features of 1 of 2 signals" in said.out
+    assert f"train on them by dataset.feature_path={tmp_path}" in said.out
     assert np.load(tmp_path / "out" / "a.npy").shape == (19, 30)
     with pytest.raises(SpotError, match="--fps: must be a number from"):
         extract_sensors.main([str(tmp_path), str(tmp_path / "out"), "--window", "10", "--fps", "often"])

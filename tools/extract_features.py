@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spot.command_line import Parser, parse, parse_early, real_number, run, whole_number
 from spot.files import SpotError
+from spot.sidecar import place_and_use
 
 MEMORY_ADVICE = "lower --batch"
 
@@ -72,7 +73,8 @@ def main(argv=None):
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     done = len(videos) - len(failed)
-    print(f"features of {done} of {len(videos)} videos, {backbone.channels} channels: {arguments.out}")
+    print(f"features of {done} of {len(videos)} videos, {backbone.channels} channels: "
+          f"{place_and_use(arguments.out)}")
     if failed:
         raise SpotError(f"{len(failed)} of {len(videos)} videos could not be read, listed above; mend or remove them, "
                         "and this command does the rest")

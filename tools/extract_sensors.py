@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spot.command_line import Parser, parse, real_number, run, whole_number
 from spot.files import SpotError
 from spot.sensors import KINDS, extract_signals, find_signals
+from spot.sidecar import place_and_use
 
 
 def make_parser():
@@ -47,7 +48,7 @@ def main(argv=None):
                              arguments.axes)
     for name, error in failed.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
-    print(f"features of {len(signals) - len(failed)} of {len(signals)} signals: {arguments.out}")
+    print(f"features of {len(signals) - len(failed)} of {len(signals)} signals: {place_and_use(arguments.out)}")
     if failed:
         raise SpotError(f"{len(failed)} of {len(signals)} signals could not be read, listed above; mend or remove "
                         "them, and run this again")
