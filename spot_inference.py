@@ -97,12 +97,13 @@ def main(argv=None):
             suggest_recordings(config, flags)
         elif config.videos is not None:
             infer_videos(config, flags)
-        elif config.features is not None:
-            refuse_own_video_keys(config, "belongs to videos=, which is not given", ("weights",))
-            infer_own(config, flags)
         else:
-            refuse_own_video_keys(config, "belongs to features=, which is not given")
-            infer(config, flags)
+            refuse_own_video_keys(config, "belongs to videos=, which is not given", ("weights",))
+            if config.features is not None:
+                infer_own(config, flags)
+            else:
+                refuse_own_video_keys(config, "belongs to features=, which is not given")
+                infer(config, flags)
     except KeyboardInterrupt:
         if distributed.is_first():
             print(f"this command begins again: {command_line.again(__file__, argv)}", file=sys.stderr)

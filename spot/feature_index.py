@@ -74,7 +74,7 @@ def _entries(folder):
             return [Path(folder) / name for name in sorted(entry.name for entry in entries)
                     if not name.startswith(".")]
     except OSError as error:
-        raise SpotError(f"{folder}: {error.strerror}; dataset.feature_path is a folder or a file of features") from None
+        raise SpotError(f"{folder}: {error.strerror}; features are in a folder or a file") from None
 
 
 def _stem(file):

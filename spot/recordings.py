@@ -9,7 +9,7 @@ import numpy as np
 from spot.annotations import read_class_file
 from spot.distributed import is_first
 from spot.errors import SpotError
-from spot.features import FeatureSource
+from spot.features import FeatureSource, channels_in
 from spot.limits import listed_rates
 from spot.names import NameIndex, check_video_id, match_name
 from spot.segments import features_end_sec
@@ -74,8 +74,12 @@ def open_own(features, feat_dim, pattern, resample_streams, videos=None):
     """
     try:
         source = FeatureSource(features, feat_dim, pattern, resample=resample_streams)
+        found = channels_in(features, pattern)
     except SpotError as error:
         raise SpotError(f"features={features}: {error}") from error
+    if found and feat_dim not in found:
+        raise SpotError(f"features={features}: they have {found[0]} channels, and the checkpoint takes {feat_dim}; "
+                        "extract them as those of its training were")
     index = NameIndex(source.names)
     files = dict.fromkeys(source.names) if videos is None else {
         index.find(video): str(file) for video, file in videos.items()}

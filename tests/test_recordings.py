@@ -1,10 +1,11 @@
 """Recordings that nobody has annotated: their times."""
 
+import numpy as np
 import pytest
 
 from spot.datasets import GridSettings
 from spot.errors import SpotError
-from spot.recordings import Times, own_facts, own_grid, own_times
+from spot.recordings import Times, open_own, own_facts, own_grid, own_times
 
 
 def times(facts, grid="window", fps=None, run_fps=None, training_fps=(), seconds=None):
@@ -62,3 +63,12 @@ def test_snippets_that_are_farther_apart_than_in_the_training_are_told(typed, ki
     assert found == {key: value for key, value in typed.items() if key != "fps"}
     said = capsys.readouterr().err
     assert said == "" if words is None else words in said and "another tempo" in said
+
+
+def test_features_of_other_channels_than_the_checkpoint_takes_are_refused(tmp_path):
+    for name, length in (("a", 20), ("b", 31)):
+        np.save(tmp_path / f"{name}.npy", np.zeros((length, 6), np.float32))
+    source, files = open_own(str(tmp_path), 6, None, False)
+    assert list(files) == ["a", "b"] and source.read("a").shape == (6, 20)
+    with pytest.raises(SpotError, match=r"have 6 channels, and the checkpoint takes 12; extract them as those of its"):
+        open_own(str(tmp_path), 12, None, False)

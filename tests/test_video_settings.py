@@ -18,5 +18,5 @@ def test_weights_belong_to_videos(tmp_path):
     (tmp_path / "config.yaml").write_text("dataset: {video_anno_path: a.json, feature_path: f}\n")
     with pytest.raises(SpotError, match="weights= belongs to videos=, which is not given"):
         spot_inference.main([f"output_path={tmp_path}", "features=x", "weights=y"])
-    with pytest.raises(SpotError, match=r"^weights= belongs to features=.*; leave it out"):
+    with pytest.raises(SpotError, match=r"^weights= belongs to videos=.*; leave it out"):
         spot_inference.main([f"output_path={tmp_path}", "weights=y"])
