@@ -15,6 +15,7 @@ from pathlib import Path
 from spot.annotations import read_class_file, read_class_ids, read_video_ids
 from spot.command_line import command, note_unread_config, parse, run
 from spot.config import load_config
+from spot.config_runs import warn_of_unread
 from spot.config_values import plain, reading_options
 from spot.epic_kitchens import TASKS, is_epic_file
 from spot.evaluation import evaluate_detections, parse_thresholds
@@ -27,6 +28,7 @@ from spot.evaluation_flags import (
     with_duplicate_rule,
 )
 from spot.evaluation_inputs import (
+    RUN_KEYS,
     Job,
     classes_without_labels,
     detections_of,
@@ -289,8 +291,12 @@ def read_run_config(flags):
                         "--subset NAME, or --config FILE")
     own = None if folder is None else Path(folder) / "config.yaml"
     note_unread_config(flags.config, own)
-    return load_config(own or flags.config or DEFAULT_CONFIG,
-                       [*flags.overrides, f"output_path={folder or folders[0]}"])
+    place = f"output_path={folder or folders[0]}"
+    config = load_config(own or flags.config or DEFAULT_CONFIG, [*flags.overrides, place])
+    if own:
+        warn_of_unread(config, load_config(own, [place]), flags.overrides, (*RUN_KEYS, "testing.tiou"),
+                       "--action-threshold")
+    return config
 
 
 def refuse_other_data(flags, config):

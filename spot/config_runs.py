@@ -1,5 +1,7 @@
 """Settings beside those of another run, or of another script: which keys differ, which hold, which have no effect."""
 
+import sys
+
 from omegaconf import OmegaConf
 
 from spot.config import schema, with_values
@@ -34,6 +36,18 @@ def changed_keys(config, other, keys):
     """{key: (value, other value)} of the `keys` whose values differ between two settings."""
     pairs = {key: tuple(plain(OmegaConf.select(one, key)) for one in (config, other)) for key in sorted(keys)}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def warn_of_unread(config, own, overrides, read, flag):
+    """Print which `key=value` of a command line say nothing about detections that are there, and differ from the run's.
+
+    config: with `overrides`; own: of the run, without; read: keys that have an effect
+    flag: what gives the score from which on a detection is an action, in place of `testing.action_threshold`
+    """
+    for key in changed_keys(config, own, keys_of(overrides) - set(read)):
+        advice = "give it to spot_inference.py" if key.startswith("testing.") else "leave it out"
+        advice = f"give {flag}" if key == "testing.action_threshold" else advice
+        print(f"warning: {key} has no effect on detections that are there; {advice}", file=sys.stderr)
 
 
 def refuse_own_video_keys(config, reason, keys=OWN_VIDEO_KEYS):

@@ -17,6 +17,9 @@ from spot.tool_recordings import ReadingOptions
 
 # What files of annotation tools leave open, see docs/formats.md.
 READING_KEYS = ("dataset.point_width", "dataset.fps", "dataset.tiers", "dataset.classes_from", "dataset.complete_label")
+# What an evaluation reads of the settings of a run; where the features lie tells what rate `dataset.fps` is.
+RUN_KEYS = ("output_path", "dataset.video_anno_path", "dataset.video_info_path", "dataset.blocked",
+            "dataset.eval_subset", "dataset.feature_path", "dataset.resample_streams", *READING_KEYS)
 DEFAULT_TIOU = {"activitynet": "0.5:0.95:10", "thumos14": "0.3:0.7:5"}
 
 

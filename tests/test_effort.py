@@ -78,6 +78,17 @@ def test_the_tool_counts_what_lies_above_the_operating_point(run, capsys):
     assert "| 2 | 1.5 | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | 3.0 | 4.5 | 33 % |" in capsys.readouterr().out
 
 
+def test_what_the_settings_leave_out_is_not_counted_and_what_they_do_not_change_is_told(run, capsys):
+    """b is blocked, so nobody would annotate it: a alone, 2 of 6. The threshold of this tool is a flag."""
+    (run / "blocked.json").write_text('["b"]')
+    effort.main([str(run), f"dataset.blocked={run}/blocked.json", "testing.action_threshold=0.1", "testing.top_k=5"])
+    said = capsys.readouterr()
+    assert "| 1 | 2.0 | 1.0 | 1.0 | 1.0 | 0.0 | 0.0 | 2.0 | 6.0 | 67 % |" in said.out
+    assert said.err.splitlines() == [
+        "warning: testing.action_threshold has no effect on detections that are there; give --threshold",
+        "warning: testing.top_k has no effect on detections that are there; give it to spot_inference.py"]
+
+
 def test_a_run_without_an_operating_point_asks_for_a_threshold(run):
     (run / "detections.json").write_text(json.dumps({"results": {}}))
     with pytest.raises(SpotError, match="give --threshold SCORE"):

@@ -133,6 +133,20 @@ def test_settings_that_a_run_does_not_read_are_told(run_folder, tmp_path, capsys
             assert (told in capsys.readouterr().err) is (given == "config/anet.yaml")
 
 
+def test_settings_that_come_too_late_for_an_evaluation_are_told(run_folder, tmp_path, capsys):
+    """Of what is typed, that which the run does not have itself, and which the detections would have needed."""
+    own = load_config(run_folder / "config.yaml")
+    spot_inference.main([str(run_folder)])
+    capsys.readouterr()
+    evaluation_script.main([str(run_folder), "--output", f"{tmp_path}/metrics.json", "testing.nms_sigma=0.2",
+                            "testing.action_threshold=0.3", "testing.tiou=0.5", "dataset.eval_subset=Validation",
+                            f"testing.top_k={own.testing.top_k}", "semi.method=self"])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: semi.method has no effect on detections that are there; leave it out",
+        "warning: testing.action_threshold has no effect on detections that are there; give --action-threshold",
+        "warning: testing.nms_sigma has no effect on detections that are there; give it to spot_inference.py"]
+
+
 def test_detections_do_not_replace_those_of_another_run(run_folder, data, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

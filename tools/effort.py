@@ -15,12 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from spot import command_line
-from spot.annotations import is_annotated
+from spot.annotations import is_annotated, without_blocked
 from spot.config import load_config
+from spot.config_runs import warn_of_unread
 from spot.config_values import reading_options
 from spot.data_files import videos_of_subset
 from spot.effort import ADDING, TOLERANCE_SEC, corrections
 from spot.evaluation import read_ground_truth
+from spot.evaluation_inputs import RUN_KEYS
 from spot.files import SpotError, atomic_path, expand_home, read_json
 from spot.names import pair_names
 from spot.operating_point import actions_of
@@ -58,8 +60,10 @@ def rows_of(run, name, arguments, overrides):
     if not (run / "config.yaml").is_file():
         raise SpotError(f"{run}: holds no config.yaml, which tells the ground truth; give a run folder")
     config = load_config(run / "config.yaml", overrides)
+    warn_of_unread(config, load_config(run / "config.yaml"), overrides, RUN_KEYS, "--threshold")
     data = config.dataset
     videos = read_ground_truth(data.video_anno_path, data.video_info_path, None, reading_options(config))
+    videos, _ = without_blocked(videos, data.blocked)
     videos = videos_of_subset(videos, "dataset.eval_subset", data.eval_subset, data.video_anno_path)
     videos = [video for video in videos if video.annotated is not False or is_annotated(video)]
     content = read_json(run / "detections.json")
