@@ -293,7 +293,7 @@ def read_run_config(flags):
     note_unread_config(flags.config, own)
     place = f"output_path={folder or folders[0]}"
     config = load_config(own or flags.config or DEFAULT_CONFIG, [*flags.overrides, place])
-    if own:
+    if own and flags.overrides:
         warn_of_unread(config, load_config(own, [place]), flags.overrides, (*RUN_KEYS, "testing.tiou"),
                        "--action-threshold")
     return config

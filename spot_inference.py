@@ -62,7 +62,7 @@ from spot.annotations import read_annotations
 from spot.checkpoint import RunFolder, load_model
 from spot.class_scores import read_class_scores
 from spot.config import load_config, save_config, with_values
-from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, keys_of, refuse_own_video_keys
+from spot.config_runs import LEARNING, OWN_VIDEO_KEYS, changed_keys, refuse_own_video_keys
 from spot.config_values import (
     data_values,
     decoding_values,
@@ -399,7 +399,7 @@ def compared_with_training(model, config, flags):
 
     SpotError for a model key or a flag without effect, and where results of other settings would lie in the run folder.
     """
-    typed = keys_of(flags.overrides)
+    typed = command_line.keys_of(flags.overrides)
     given = (("--plot", flags.plot), ("--review", flags.review), ("--suggest", flags.suggest is not None))
     for flag in (name for name, is_given in given if is_given):
         require_masks(model, flag)

@@ -51,8 +51,9 @@ from spot import checkpoint, commands, distributed
 from spot.action_threshold import choose_action_threshold
 from spot.annotations import labeled_split
 from spot.augment import Augmentation
+from spot.bmn import longest_proposal
 from spot.config import load_config, save_config
-from spot.config_runs import keys_of, refuse_own_video_keys, with_own
+from spot.config_runs import refuse_own_video_keys, with_own
 from spot.config_values import data_values, decoding_values, grid_values, idle_settings_of, plain, scoring_values
 from spot.data_check import check_data
 from spot.data_files import open_data, videos_of_subset, with_features
@@ -98,7 +99,7 @@ def main(argv=None):
     if not (arguments.seeds or arguments.check or arguments.pack):
         config = own_settings(config, arguments.config, arguments.overrides)
     if not arguments.pack and distributed.is_first():
-        warn_of_idle(idle_settings_of(config), keys_of(arguments.overrides))
+        warn_of_idle(idle_settings_of(config), command_line.keys_of(arguments.overrides))
     if arguments.seeds:
         with telling_how_to_go_on(config.output_path, argv):
             train_seeds(config, seeds_in(arguments.seeds), arguments)
@@ -197,22 +198,16 @@ def telling_how_to_go_on(output_path, argv):
 
 def check(config):
     """Print the report of `data_check`; SpotError, so exit code 2, where training would fail."""
-    dataset = config.dataset
+    dataset, model = config.dataset, config.model
+    longest = longest_proposal(model.map_durations, model.temporal_scale) if model.detector == "bmn" else None
     report = check_data(data_values(config), grid_values(config), decoding_values(config), dataset.train_subset,
-                        dataset.eval_subset, dataset.labeled, dataset.split_seed, config.model.class_activation,
-                        plain(config.testing.tiou), config.testing.class_scores, config.model.standardize,
-                        dataset.sensor_channels, config.model.detector, longest_proposal(plain(config.model)))
+                        dataset.eval_subset, dataset.labeled, dataset.split_seed, model.class_activation,
+                        plain(config.testing.tiou), config.testing.class_scores, model.standardize,
+                        dataset.sensor_channels, model.detector, longest)
     print(report.text())
     if report.problems:
         raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")
     print("\nnothing here stops a training: the same command without --check begins it")
-
-
-def longest_proposal(model):
-    """Snippets of the longest segment that the detector proposes, None: any. model: section of the YAML"""
-    if model["detector"] != "bmn":
-        return None
-    return min(model["map_durations"] or model["temporal_scale"], model["temporal_scale"])
 
 
 def pack_features(config, path, dtype):

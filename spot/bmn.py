@@ -170,6 +170,11 @@ class Bmn(TemporalDetector):
                 "embedding": embedding, "snippets": self.classifier.snippets(features)}
 
 
+def longest_proposal(map_durations, temporal_scale):
+    """Snippets of the longest proposal of a map: as the setting says, None = T, but never more than T."""
+    return min(map_durations or temporal_scale, temporal_scale)
+
+
 def build_bmn(*, encoder, class_activation, feat_dim, temporal_scale, embedding_head, embed_dim, num_classes,
               dropout=0.1, chunks=5, map_channels=32, map_samples=16, map_stride=2, map_durations=None, **_):
     """A Bmn with fresh weights, from the YAML's `model` section as plain values; what it has no use for is left out.
@@ -179,7 +184,7 @@ def build_bmn(*, encoder, class_activation, feat_dim, temporal_scale, embedding_
     if encoder == "attention":
         embed_dim = feat_dim
     new_encoder = registry.find(registry.ENCODERS, encoder)
-    durations = min(map_durations or temporal_scale, temporal_scale)
+    durations = longest_proposal(map_durations, temporal_scale)
     model = Bmn(new_encoder(feat_dim, embed_dim, embedding_head, dropout), BoundaryHead(embed_dim),
                 ProposalHead(embed_dim, durations, map_samples, map_stride, map_channels),
                 SegmentClassifier(feat_dim, embed_dim, num_classes, dropout), feat_dim, num_classes, class_activation,

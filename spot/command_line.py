@@ -75,13 +75,18 @@ def parse(parser, argv=None, run_means=None, takes_overrides=True):
     return arguments
 
 
+def keys_of(overrides):
+    """The keys of the `key=value` of a command line, as a set."""
+    return {override.partition("=")[0] for override in overrides}
+
+
 def again(script, argv, *changes):
     """The command that started this script, quoted for a shell, with other settings at its end.
 
     script: its file; argv: the arguments that its `main` was called with, None = those of the process
     changes: `key=value`, which replace what the command says of the keys
     """
-    keys = {change.partition("=")[0] for change in changes}
+    keys = keys_of(changes)
     words = list(sys.orig_argv) if argv is None else ["python", os.path.relpath(script), *argv]
     if (size := int(os.environ.get("WORLD_SIZE", 1))) > 1:  # torchrun has put its own words before the script's
         mine = int(os.environ.get("LOCAL_WORLD_SIZE", size))

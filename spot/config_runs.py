@@ -4,6 +4,7 @@ import sys
 
 from omegaconf import OmegaConf
 
+from spot.command_line import keys_of
 from spot.config import schema, with_values
 from spot.config_values import plain
 from spot.files import SpotError
@@ -25,11 +26,6 @@ def with_own(config, own, overrides):
     taken = {key: (old, given) for key, (given, old) in changed_keys(config, own, learning - typed).items()}
     changed = changed_keys(config, own, learning & typed - {"training.resume"})
     return with_values(config, {key: old for key, (old, _) in taken.items()}), taken, changed
-
-
-def keys_of(overrides):
-    """The keys of the `key=value` of a command line, as a set."""
-    return {override.partition("=")[0] for override in overrides}
 
 
 def changed_keys(config, other, keys):

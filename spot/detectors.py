@@ -37,18 +37,23 @@ def objective_of(model, weights):
     return find(DETECTORS[model.detector], "objective")(model, weights)
 
 
+def detector_name(model):
+    """The name of a model's detector; one that does not say its detector is a SPOT."""
+    return getattr(model, "detector", "spot")
+
+
 def decoding_of(model):
-    """The decoding of a model; one that does not say its detector is a SPOT."""
-    return find(DETECTORS[getattr(model, "detector", "spot")], "decode")
+    """The decoding of a model."""
+    return find(DETECTORS[detector_name(model)], "decode")
 
 
 def classifier_of(model):
     """The function of a model that classifies given segments."""
-    return find(DETECTORS[getattr(model, "detector", "spot")], "classify")
+    return find(DETECTORS[detector_name(model)], "classify")
 
 
 def require_masks(model, what):
     """SpotError where a model has no classes and masks of snippets; what: that needs them, such as `--plot`."""
-    if getattr(model, "detector", "spot") != "spot":
+    if detector_name(model) != "spot":
         raise SpotError(f"{what} needs the classes and masks of snippets, which a run of "
                         f"model.detector={model.detector} does not have")

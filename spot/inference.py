@@ -19,7 +19,7 @@ from spot import distributed
 from spot.class_scores import ClassScores
 from spot.datasets import GridSettings
 from spot.detection_inputs import centers_of, external_of, numbers_of, recordings_of
-from spot.detectors import decoding_of
+from spot.detectors import decoding_of, detector_name
 from spot.devices import exact_convolutions, to_device
 from spot.files import SpotError
 from spot.idle_settings import idle_of_detector
@@ -155,7 +155,7 @@ def _warn_of_settings(model, given):
         if key in given and key != "fps" and model.settings.get(key, given[key]) != given[key]:
             warnings.warn(f"detect: {key} is {given[key]!r}, and the model was trained with {model.settings[key]!r}",
                           OtherSettings, stacklevel=3)
-    detector = getattr(model, "detector", "spot")
+    detector = detector_name(model)
     for key in (key for key in DECODING if f"testing.{key}" in idle_of_detector(detector)):
         if key in given and model.settings.get(key, given[key]) != given[key]:
             warnings.warn(f"detect: {key} has no effect with model.detector={detector}", OtherSettings, stacklevel=3)

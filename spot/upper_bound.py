@@ -109,7 +109,8 @@ def bound_lines(report, data, names, decoding, activation, thresholds, detector=
     def measured(results):
         return evaluate_detections(data.videos, {"results": results}, data.videos[0].subset, thresholds)
 
-    if detector == "spot":
+    is_spot = detector == "spot"
+    if is_spot:
         allowed, decoded = map(measured, bound(data, names, decoding, activation))
         rows = {"mAP %, targets and back": allowed, "mAP %, the same by the testing settings": decoded}
         warn_of_decoding(report, data, decoding, thresholds, allowed, decoded)
@@ -121,7 +122,6 @@ def bound_lines(report, data, names, decoding, activation, thresholds, detector=
     for title, result in rows.items():
         lines.append(f"{title:<40}" + "".join(f"{100 * value:7.2f}" for value in result.mAP)
                      + f"{100 * result.average_mAP:9.2f}")
-    is_spot = detector == "spot"
     return lines + lost_lines(data, allowed, int(np.abs(thresholds - LOST_AT).argmin()), is_spot, longest)
 
 

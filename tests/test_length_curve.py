@@ -3,9 +3,11 @@
 import sys
 
 import pandas as pd
+import pytest
 from test_scripts import ROOT, data, settings
 
 from spot.config import load_config
+from spot.files import SpotError
 
 sys.path.insert(0, str(ROOT / "tools"))  # the tools import each other as scripts do
 
@@ -33,3 +35,12 @@ def test_a_run_is_a_row_and_is_not_made_again(data, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "curve.png").stat().st_size > 10_000
     monkeypatch.setattr(length_curve, "run", None)  # would be called for a new run
     length_curve.main([*arguments, *overrides])
+
+
+def test_each_data_set_needs_a_name_of_its_own(tmp_path):
+    """Two sets of one settings file would be one panel; fewer names than sets have no meaning."""
+    demo = ["--data", str(ROOT / "config" / "demo.yaml")] * 2
+    for names in ([], ["--names", "a"]):
+        with pytest.raises(SpotError, match="2 data sets need as many different names"):
+            length_curve.main([*demo, *names, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

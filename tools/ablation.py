@@ -175,6 +175,17 @@ def summary(table):
     return grouped.round({"mean": 1, "std": 1, "p": 3, "gap": 0})
 
 
+def names_of_sets(parser, names, data):
+    """A name for each data set of a tool: those of `--names`, else of the YAMLs. data: list of "YAML key=value" texts
+
+    SpotError where they are not as many, or one is there twice.
+    """
+    names = names or [Path(text.split()[0]).stem for text in data]
+    if len(names) != len(data) or len(set(names)) != len(names):
+        parser.error(f"--names: {len(data)} data sets need as many different names; got {', '.join(names)}")
+    return names
+
+
 def paired_p(one, other):
     """Two-sided p of a paired t-test; NaN with fewer than two pairs. one, other: Series by seed."""
     difference = (one - other).dropna()

@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from ablation import append, finished, labels_of, paired_p, share
+from ablation import append, finished, labels_of, names_of_sets, paired_p, share
 from tqdm import tqdm
 
 from spot import command_line
@@ -86,16 +86,14 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     arguments = command_line.parse(parser, argv)
     sets = [text.split() for text in arguments.data]
-    names = arguments.names or [Path(one[0]).stem for one in sets]
-    if len(names) != len(sets) or len(set(names)) != len(names):
-        parser.error(f"--names: {len(sets)} data sets need as many different names; got {', '.join(names)}")
+    names = names_of_sets(parser, arguments.names, arguments.data)
     for yaml, *own in sets:  # a file that is missing is told now, not after the runs of the others
         config = load_config(yaml, [*own, *arguments.overrides])
         if config.testing.class_scores != "none":
             raise SpotError(f"testing.class_scores is {config.testing.class_scores}, and the rows are compared by "
                             "their own classes; give testing.class_scores=none")
         open_data(**data_values(config))
-    for job in {(job["data"], job["row"]): job for job in make_jobs(arguments, sets, names)}.values():
+    for job in {(job["name"], job["row"]): job for job in make_jobs(arguments, sets, names)}.values():
         load_config(job["data"], settings_of(job))  # and so are settings that do not go with a row
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "compare.csv"

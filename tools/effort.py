@@ -60,7 +60,8 @@ def rows_of(run, name, arguments, overrides):
     if not (run / "config.yaml").is_file():
         raise SpotError(f"{run}: holds no config.yaml, which tells the ground truth; give a run folder")
     config = load_config(run / "config.yaml", overrides)
-    warn_of_unread(config, load_config(run / "config.yaml"), overrides, RUN_KEYS, "--threshold")
+    if overrides:
+        warn_of_unread(config, load_config(run / "config.yaml"), overrides, RUN_KEYS, "--threshold")
     data = config.dataset
     videos = read_ground_truth(data.video_anno_path, data.video_info_path, None, reading_options(config))
     videos, _ = without_blocked(videos, data.blocked)

@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from ablation import append, finished
+from ablation import append, finished, names_of_sets
 from tqdm import tqdm
 
 import eval as evaluation_script
@@ -48,7 +48,7 @@ def main(argv=None):
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/length_curve"))
     arguments = command_line.parse(parser, argv)
-    names = arguments.names or [Path(data.split()[0]).stem for data in arguments.data]
+    names = names_of_sets(parser, arguments.names, arguments.data)
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = arguments.out / "curve.csv"
     done = finished(table)

@@ -25,7 +25,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from ablation import append, finished, share
+from ablation import append, finished, names_of_sets, share
 from tqdm import tqdm
 
 import eval as evaluation_script
@@ -60,9 +60,7 @@ def main(argv=None):
                         help=f"of --suggest: {', '.join(WEIGHTS)} (default: the shipped ones)")
     parser.add_argument("--out", type=Path, default=Path("runs/suggest_curve"))
     arguments = command_line.parse(parser, argv)
-    names = arguments.names or [Path(data.split()[0]).stem for data in arguments.data]
-    if len(names) != len(arguments.data) or len(set(names)) != len(names):
-        parser.error(f"--names: {len(arguments.data)} data sets need as many different names; got {', '.join(names)}")
+    names = names_of_sets(parser, arguments.names, arguments.data)
     for yaml, *own in (data.split() for data in arguments.data):
         detector = load_config(yaml, [*own, *arguments.overrides]).model.detector
         if detector != "spot" and (others := [order for order in arguments.orders if order != "random"]):
