@@ -206,7 +206,9 @@ def check(config):
                         dataset.sensor_channels, model.detector, longest)
     print(report.text())
     if report.problems:
-        raise SpotError(f"{report.num_problems} problems, listed above, would stop training; mend them first")
+        many = report.num_problems > 1
+        raise SpotError(f"{report.num_problems} problem{'s' * many}, listed above, would stop training; mend "
+                        f"{'them' if many else 'it'} first")
     print("\nnothing here stops a training: the same command without --check begins it")
 
 

@@ -39,6 +39,19 @@ class ClassShares:
     shortest: int
     evidence: str
 
+    rule = "pseudo labels of a recording show each as long as the labeled ones"
+
+    def align(self, logits, offsets, activation):
+        """Move the classes of each recording until it shows them as long as the labeled ones do, in place.
+
+        logits: (rows, K+1) class logits of all snippets, video by video; offsets: (videos + 1,) first row of each
+        activation: sigmoid or softmax. Recordings that are too short stay as they are.
+        """
+        for first, last in itertools.pairwise(offsets):
+            if last - first >= SHORT * self.shortest:
+                part = logits[first:last]
+                part.copy_(align_shares(part.float(), self.shares, activation))
+
 
 def class_shares(video, class_names):
     """Share of a recording's time that each class and the background take: (K + 1,), background last.
@@ -96,18 +109,6 @@ def shares_of_labels(labeled):
         return None
     mean = shares[:, :-1].mean(0)
     return ClassShares(mean / mean.sum(), int(labeled.bank.lengths.min()), evidence)
-
-
-def align_recordings(logits, offsets, expected, activation):
-    """Move the classes of each recording until it shows them as long as the labeled ones do, in place.
-
-    logits: (rows, K+1) class logits of all snippets, video by video; offsets: (videos + 1,) the first row of each
-    expected: ClassShares; activation: sigmoid or softmax. Recordings that are too short stay as they are.
-    """
-    for first, last in itertools.pairwise(offsets):
-        if last - first >= SHORT * expected.shortest:
-            part = logits[first:last]
-            part.copy_(align_shares(part.float(), expected.shares, activation))
 
 
 def align_shares(logits, shares, activation):

@@ -8,6 +8,8 @@ from pkgutil import resolve_name
 
 # Settings of the map of BMN.
 OF_MAP = ("model.map_channels", "model.map_samples", "model.map_stride", "model.map_durations")
+# Settings of the rounds of pseudo labels, in the section `semi`.
+OF_ROUNDS = ("rounds", "class_shares", "class_repeats")
 # model.detector; the first one is the default. What each brings: see spot/detectors.py; `losses` are those of its
 # labels and pseudo labels, `idle` the settings that say nothing to it, beside the losses of others.
 DETECTORS = {
@@ -17,7 +19,7 @@ DETECTORS = {
     "bmn": {"model": "spot.bmn:build_bmn", "objective": "spot.bmn_objective:BmnObjective",
             "decode": "spot.bmn_decoding:decode_maps", "classify": "spot.bmn_decoding:classes_of",
             "losses": ("start_end", "confidence", "overlap", "class"),
-            "idle": ("model.mask_head", "semi.targets", "semi.mask_threshold", "semi.rounds", "semi.class_shares",
+            "idle": ("model.mask_head", "semi.targets", "semi.mask_threshold", *(f"semi.{key}" for key in OF_ROUNDS),
                      "testing.mask_thresh", "testing.video_power")},
     "sliding": {"model": "spot.sliding:build_sliding", "objective": "spot.sliding:SlidingObjective",
                 "decode": "spot.sliding:merge_windows", "classify": "spot.proposals:classify_segments",
@@ -36,13 +38,13 @@ METHODS = {
 # Of these, and of none, the settings of the section `semi` that say nothing to them. The moving average is the result
 # of every training, so `ema_decay` is read by all.
 IDLE_OF_METHODS = {
-    "none": ("targets", "class_threshold", "mask_threshold", "confidence", "consistency", "weight", "rounds", "burn_in",
-             "ramp", "class_shares"),
-    "self": ("confidence", "consistency", "rounds", "class_shares"),
+    "none": ("targets", "class_threshold", "mask_threshold", "confidence", "consistency", "weight", "burn_in", "ramp",
+             *OF_ROUNDS),
+    "self": ("confidence", "consistency", *OF_ROUNDS),
     "ema": ("confidence", "consistency"),
-    "fixmatch": ("targets", "class_threshold", "consistency", "rounds", "class_shares"),
-    "mean_teacher": ("targets", "class_threshold", "mask_threshold", "confidence", "rounds", "class_shares"),
-    "sstap": ("targets", "class_threshold", "mask_threshold", "confidence", "rounds", "class_shares"),
+    "fixmatch": ("targets", "class_threshold", "consistency", *OF_ROUNDS),
+    "mean_teacher": ("targets", "class_threshold", "mask_threshold", "confidence", *OF_ROUNDS),
+    "sstap": ("targets", "class_threshold", "mask_threshold", "confidence", *OF_ROUNDS),
 }
 # Detectors that have neither an encoder nor masks or proposals to agree about: labels alone, without the pretext stage.
 ON_LABELS_ALONE = ("sliding",)

@@ -94,18 +94,16 @@ def start_block(trainer, parts, events):
             ("features", places),
             ("steps", steps_text(trainer, parts)),
             ("passes", passes_text(trainer, parts)),
-            *shares_rows(trainer),
+            *habit_rows(trainer),
             ("time", f"shown after the first {MEASURED_STEPS} steps"),
             ("curves", shlex.join(["tensorboard", "--logdir", str(events)]))]
     return [f"{name + ':':<11}{text}" for name, text in rows]
 
 
-def shares_rows(trainer):
-    """Whether pseudo labels follow the class shares of the labels, as rows of `start_block`."""
-    expected = getattr(trainer.method, "expected", None)
-    if expected is None:
-        return []
-    return [("classes", f"pseudo labels of a recording show each as long as labeled ones do ({expected.evidence})")]
+def habit_rows(trainer):
+    """What holds of every labeled recording and so of pseudo labels, as rows of `start_block`."""
+    habit = getattr(trainer.method, "habit", None)
+    return [("classes", f"{habit.rule} ({habit.evidence})")] if habit else []
 
 
 def memory_name(bank):

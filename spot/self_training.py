@@ -3,7 +3,8 @@
 import copy
 import math
 
-from spot.class_shares import align_recordings, shares_of_labels
+from spot.class_repeats import repeats_of_labels
+from spot.class_shares import shares_of_labels
 from spot.pseudo_labels import classify_recordings, table_rows
 from spot.semi import Method, pseudo_lesson
 
@@ -13,8 +14,8 @@ class SelfTraining(Method):
 
     With `self` the model is its own teacher. With `ema` the moving teacher gives the masks, which become better by
     learning from themselves; classes would drift, so they come from the teacher as it was when the round began, which
-    has seen whole recordings; where these show the same classes by the labels, so must they by the pseudo labels, see
-    `class_shares`. A detector without classes of snippets takes both from the moving teacher.
+    has seen whole recordings; what the labels show of every recording, its pseudo labels must show too, see
+    `class_shares` and `class_repeats`. A detector without classes of snippets takes both from the moving teacher.
     """
 
     def __init__(self, run):
@@ -23,8 +24,8 @@ class SelfTraining(Method):
         # The teacher as it was when the round began, and its class logits of all unlabeled snippets.
         self.round_teacher = copy.deepcopy(run.teacher.module)
         self.round_logits = None
-        follows_labels = self.has_rounds and run.semi.class_shares == "auto"
-        self.expected = shares_of_labels(run.labeled) if follows_labels else None
+        # What holds of every labeled recording: a ClassShares, a ClassRepeats, or None.
+        self.habit = self._habit_of(run.labeled) if self.has_rounds else None
 
     def loss_weights(self):
         """Those of the labels."""
@@ -61,15 +62,23 @@ class SelfTraining(Method):
         self.round_teacher.load_state_dict(content.get("round_teacher", self.run.teacher.module.state_dict()))
         self.round_logits = None
 
+    def _habit_of(self, labeled):
+        """What all labeled recordings have in common, as far as the settings want it followed.
+
+        How long they show each class says more than that they show it once: followed both, it was no better.
+        """
+        settings = self.run.semi
+        shares = shares_of_labels(labeled) if settings.class_shares == "auto" else None
+        return shares or (repeats_of_labels(labeled) if settings.class_repeats == "auto" else None)
+
     def _round_classes(self, unlabeled):
         """Class logits (B, K+1, T) of a batch by the teacher of the round."""
         run = self.run
         if self.round_logits is None:
             self.round_logits = classify_recordings(run.unlabeled, self._classify_round, run.model.num_classes,
                                                     run.unlabeled_size)
-            if self.expected is not None:
-                align_recordings(self.round_logits, run.unlabeled.bank.offsets, self.expected,
-                                 run.model.class_activation)
+            if self.habit:
+                self.habit.align(self.round_logits, run.unlabeled.bank.offsets, run.model.class_activation)
         rows = table_rows(unlabeled["first_row"], run.unlabeled.num_snippets, len(self.round_logits))
         return self.round_logits[rows].float().transpose(1, 2)
 

@@ -28,6 +28,7 @@ class SemiSupervision:
     confidence: float
     consistency: float
     class_shares: str
+    class_repeats: str
 
 
 @dataclass(frozen=True)

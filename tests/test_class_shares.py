@@ -11,7 +11,6 @@ from tiny import CLASSES, K, dataset, trainer, video
 
 from spot.class_shares import (
     ClassShares,
-    align_recordings,
     align_shares,
     between_recordings,
     class_shares,
@@ -86,16 +85,16 @@ def test_a_short_recording_stays_as_it_is():
     logits = torch.tensor([[2.0, -2.0, -3.0]] * 13).half()
     expected = ClassShares(np.array([0.5, 0.5]), 20, "")
     before = logits.clone()
-    align_recordings(logits, np.array([0, 3, 13]), expected, "sigmoid")
+    expected.align(logits, np.array([0, 3, 13]), "sigmoid")
     assert torch.equal(logits[:3], before[:3]) and not torch.equal(logits[3:], before[3:])
 
 
 def test_training_follows_the_labels_unless_it_is_told_not_to():
     """Every recording shows all classes equally long; the table of a round then has these shares in each recording."""
     videos = [video(name, (0, 2, "jump"), (3, 5, "run"), (6, 8, "throw"), duration=8.0) for name in "abcd"]
-    assert trainer("semi.class_shares=free", labeled=videos[:2], unlabeled=videos[2:]).method.expected is None
+    assert not trainer("semi.class_shares=free", labeled=videos[:2], unlabeled=videos[2:]).method.habit
     run = trainer(labeled=videos[:2], unlabeled=videos[2:])
-    assert run.method.expected.shares == pytest.approx(np.full(K, 1 / len(CLASSES)))
+    assert run.method.habit.shares == pytest.approx(np.full(K, 1 / len(CLASSES)))
     run.train_epoch(0)
     offsets = run.unlabeled.bank.offsets
     for first, last in itertools.pairwise(offsets):

@@ -18,7 +18,7 @@ OTHER_MODEL = {"model.encoder": "attention", "model.mask_head": "fixed", "model.
                "model.map_channels": 8, "model.map_samples": 4, "model.map_stride": 3, "model.map_durations": 4,
                "pretext.chunks": 4}
 OTHER_SEMI = {"targets": "hard", "class_threshold": 0.02, "mask_threshold": 0.9, "confidence": 0.02, "consistency": 3,
-              "weight": 2, "rounds": 1, "burn_in": 0.5, "ramp": 1, "class_shares": "free"}
+              "weight": 2, "rounds": 1, "burn_in": 0.5, "ramp": 1, "class_shares": "free", "class_repeats": "free"}
 
 
 @pytest.mark.filterwarnings("ignore::spot.inference.OtherSettings")

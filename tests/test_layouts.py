@@ -239,7 +239,7 @@ def test_a_list_of_blocked_videos_that_is_none_is_one_sentence(tmp_path, capsys)
     given = arguments(tmp_path, opentad)
     write(tmp_path / "annotations" / "blocked.json", [3])
     assert "blocked.json: is no list of video ids" in refused(capsys, spot_train.main, *given)
-    assert "problems, listed above" in refused(capsys, spot_train.main, *given, "--check")
+    assert "1 problem, listed above, would stop training" in refused(capsys, spot_train.main, *given, "--check")
     message = refused(capsys, spot_train.main, *given, f"dataset.blocked={tmp_path}/gone.json")
     assert "dataset.blocked" in message and "gone.json does not exist" in message
 

@@ -81,7 +81,7 @@ def test_a_malicious_feature_file_stops_every_script(data, run_folder, tmp_path,
                             (spot_inference.main, [f"checkpoint={run_folder}", f"output_path={tmp_path}",
                                                    f"features={bomb}", "fps=25"])):
         assert bomb.name in refused(capsys, main, *arguments)
-    assert "problems" in refused(capsys, spot_train.main, *everything, "--check")
+    assert "listed above, would stop training" in refused(capsys, spot_train.main, *everything, "--check")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,0 +1,138 @@
+"""Does a recording show a class again, in another instance? Where no labeled one does, pseudo labels do not either.
+
+Where people do each of a few exercises once, a teacher that finds one of them twice is wrong once. Where, and what is
+shown there instead, follows from what it finds in both places: the less probable instance takes its next best class,
+unless that one is taken too. Every instance hears from all others, as in a mean-field approximation (Jordan et al.,
+An introduction to variational methods for graphical models, 1999).
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from spot.losses import class_probabilities
+
+# Probability that a class comes again, from here on repeats are nothing unusual. By the rule of succession (see
+# `repeats_of_labels`) it takes eight classes that were shown, none of them twice, to get below.
+MOST_REPEATED = 0.1
+# A recording that lasts longer than this times the longest labeled one may well show a class again.
+LONG = 2.0
+LEAST_PROBABILITY = 1e-4  # of a class in a snippet: a single snippet excludes nothing
+CHANGE_COST = 4.0  # of the logarithm of a probability, for each instance that begins or ends
+SWEEPS = 20  # over the instances of a recording, until none changes
+MOST_MOVED = 1e3  # factor of the odds of a class
+
+
+@dataclass(frozen=True)
+class ClassRepeats:
+    """How seldom a recording shows a class again, by the labels.
+
+    probability: 0..1 that it does; typical: snippets of an instance, the median; longest: snippets of the longest
+    labeled recording; evidence: in words
+    """
+
+    probability: float
+    typical: float
+    longest: int
+    evidence: str
+
+    rule = "pseudo labels of a recording show none twice, as the labeled ones"
+
+    def align(self, logits, offsets, activation):
+        """Move the classes of each recording's instances until none is shown twice, in place.
+
+        logits: (rows, K+1) class logits of all snippets, video by video; offsets: (videos + 1,) first row of each
+        activation: sigmoid or softmax. Recordings that are very long stay as they are.
+        """
+        for first, last in itertools.pairwise(offsets):
+            if last - first <= LONG * self.longest:
+                part = logits[first:last]
+                part.copy_(tell_apart(part.float().cpu(), self.probability, self.typical, activation))
+
+
+def repeats_of_labels(labeled):
+    """The ClassRepeats of labeled recordings, None where these show classes again, or too few to tell.
+
+    labeled: datasets.SnippetDataset. Recordings with a single instance say nothing. Of n classes that the others show,
+    r of them again, the next one comes again with probability (r + 1) / (n + 2) (rule of succession, Laplace 1774).
+    """
+    shown = again = 0
+    for row in labeled.labels.cpu().numpy():
+        counts = np.unique(row[row >= 0], return_counts=True)[1]
+        if counts.sum() > 1:
+            shown, again = shown + len(counts), again + int((counts > 1).sum())
+    probability = (again + 1) / (shown + 2)
+    if probability > MOST_REPEATED:
+        return None
+    lengths = (labeled.segments[..., 1] - labeled.segments[..., 0])[labeled.labels >= 0]
+    evidence = f"{again} of the {shown} classes that labeled recordings show are shown again in the same one"
+    return ClassRepeats(probability, float(lengths.median()), int(labeled.bank.lengths.max()), evidence)
+
+
+def tell_apart(logits, repeat_probability, typical, activation):
+    """Class logits (T, K+1) of one recording whose instances are of different classes, as far as they can be.
+
+    repeat_probability: that a class which is shown comes again; typical: snippets of an instance; shorter ones have
+    less to say. Foreground and background stay as they are, and so do snippets outside of the instances.
+    """
+    probability = class_probabilities(logits.T[None], activation)[0].T  # (T, K+1)
+    classes, outside = probability[:, :-1], probability[:, -1:]
+    total = classes.sum(1, keepdim=True).clamp(min=1e-6)
+    shares = (classes / total).clamp(min=LEAST_PROBABILITY)
+    spans = instance_spans(torch.cat([shares * (1 - outside), outside], 1))
+    if len(spans) < 2:
+        return logits
+    evidence = torch.stack([shares[first:last].log().mean(0) * min(1, (last - first) / typical)
+                            for first, last in spans])  # (N, K)
+    moved = shares.clone()
+    factors = (seldom_repeated(evidence, repeat_probability) / evidence.softmax(1)).clamp(1 / MOST_MOVED, MOST_MOVED)
+    for (first, last), factor in zip(spans, factors, strict=True):
+        moved[first:last] *= factor
+    moved = (moved / moved.sum(1, keepdim=True) * total).clamp(1e-4, 1 - 1e-4)
+    aligned = moved.logit() if activation == "sigmoid" else moved.log()
+    background = logits[:, -1:] if activation == "sigmoid" else outside.clamp(min=1e-6).log()
+    return torch.cat([aligned, background], 1)
+
+
+def instance_spans(probability):
+    """The instances that class probabilities (T, K+1), background last, show: a list of (first, behind the last).
+
+    They are what the most probable sequence of classes has where each change costs CHANGE_COST (Viterbi, 1967), so
+    that single snippets of another class begin none.
+    """
+    scores = probability.clamp(min=LEAST_PROBABILITY).log().numpy()
+    best, came_from = scores[0].copy(), np.zeros(scores.shape, np.int64)
+    for place in range(1, len(scores)):
+        leader = best.argmax()
+        stays = best >= best[leader] - CHANGE_COST
+        came_from[place] = np.where(stays, np.arange(len(best)), leader)
+        best = np.where(stays, best, best[leader] - CHANGE_COST) + scores[place]
+    path = [int(best.argmax())]
+    for place in range(len(scores) - 1, 0, -1):
+        path.append(int(came_from[place, path[-1]]))
+    path = np.array(path[::-1])
+    bounds = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    return [(first, last) for first, last in itertools.pairwise(bounds) if path[first] < scores.shape[1] - 1]
+
+
+def seldom_repeated(evidence, repeat_probability):
+    """Class probabilities (N, K) of instances of one recording where a class seldom comes again.
+
+    evidence: (N, K) logarithms of what each instance alone says. The odds of a class fall by those of a repeat, times
+    the probability that another instance has it; instances are asked in turn, the surest first.
+    """
+    cost = math.log(repeat_probability / (1 - repeat_probability))
+    found = evidence.softmax(1)
+    order = found.amax(1).argsort(descending=True).tolist()
+    for _ in range(SWEEPS):
+        before = found.clone()
+        for instance in order:
+            absent = (1 - found).clamp(min=1e-6).log()
+            taken = 1 - (absent.sum(0) - absent[instance]).exp()
+            found[instance] = (evidence[instance] + cost * taken).softmax(0)
+        if (found - before).abs().max() < 1e-3:
+            break
+    return found
