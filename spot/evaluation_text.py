@@ -8,7 +8,7 @@ import numpy as np
 from spot import __version__
 from spot.command_line import command
 from spot.evaluation import threshold_key
-from spot.findings import ACTION_HEAD, SHARES_NOTE, TOP_TIMES, action_cells, times_are_shares
+from spot.findings import ACTION_HEAD, SHARES_NOTE, TOP_TIMES, action_cells, average_of_labeled, times_are_shares
 from spot.protocols import TIE_RULES
 from spot.provenance import git_commit
 
@@ -81,6 +81,9 @@ def notes_of(result, blocked, variant, unlabeled):
     if unlabeled is not None:
         yield (f"classes without a labeled training video: {len(unlabeled):,}"
                + (f" ({shortened(unlabeled)})" if unlabeled else ""))
+        if unlabeled and (average := average_of_labeled(result, unlabeled)) is not None:
+            count = len(result.classes) - len(unlabeled)
+            yield f"average mAP % of the {count:,} classes that have one: {100 * average:.2f}"
 
 
 def facts_of(result, ground_truth, subset, path, blocked, variant, argv):

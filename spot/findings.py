@@ -158,7 +158,17 @@ def metrics_of(result, subset, unlabeled):
         "num_tied_predictions": result.num_tied,
         "num_deciding_ties": result.num_deciding_ties,
         "classes_without_labels": unlabeled,
+        "average_mAP_of_labeled_classes": average_of_labeled(result, unlabeled),
     }
+
+
+def average_of_labeled(result, unlabeled):
+    """Mean AP over the classes that have a labeled training video and over tIoU; None where there are none, or unknown.
+
+    result: `Evaluation`; unlabeled: classes without a labeled training video, None where that is not known
+    """
+    has_labels = [name not in (unlabeled or ()) for name in result.classes]
+    return float(result.ap[has_labels].mean()) if unlabeled is not None and any(has_labels) else None
 
 
 def interval_metrics(result, average, at_tiou):

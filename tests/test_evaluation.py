@@ -17,7 +17,9 @@ from eval import make_parser, with_duplicate_rule
 from spot.annotations import Video, read_annotations
 from spot.average_precision import best_from_here
 from spot.evaluation import evaluate_detections, read_predictions, threshold_key
+from spot.evaluation_text import notes_of
 from spot.files import SpotError, read_json, write_json
+from spot.findings import average_of_labeled
 from spot.matching import match
 from spot.protocols import score_scene
 from spot.recall import average_recall, recall_at_top
@@ -175,6 +177,15 @@ def test_videos_without_detections_count():
 def test_class_without_detections_has_ap_zero():
     result = evaluate([video("a", (0, 1, "run"), (2, 3, "jump"))], detections(a=[(0, 1, "run", 1)]))
     assert result.classes == ["jump", "run"] and result.ap.ravel().tolist() == [0, 1]
+
+
+def test_classes_with_labels_have_an_average_of_their_own():
+    """`run` is found, `jump`, which no labeled video shows, cannot be: 1 over the one, .5 over both."""
+    result = evaluate([video("a", (0, 4, "run"), (5, 9, "jump"))], detections(a=[(0, 4, "run", 0.9)]))
+    assert result.average_mAP == 0.5 and average_of_labeled(result, ["jump"]) == 1
+    assert average_of_labeled(result, None) is None and average_of_labeled(result, ["jump", "run"]) is None
+    notes = list(notes_of(result, None, None, ["jump"]))
+    assert notes[-1] == "average mAP % of the 1 classes that have one: 100.00"
 
 
 def test_empty_prediction_file_scores_zero():
