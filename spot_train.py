@@ -53,7 +53,7 @@ from spot.annotations import labeled_split
 from spot.augment import Augmentation
 from spot.bmn import longest_proposal
 from spot.config import load_config, save_config
-from spot.config_runs import refuse_own_video_keys, with_own
+from spot.config_runs import earlier_values, refuse_own_video_keys, with_own
 from spot.config_values import data_values, decoding_values, grid_values, idle_settings_of, plain, scoring_values
 from spot.data_check import check_data
 from spot.data_files import open_data, videos_of_subset, with_features
@@ -167,10 +167,10 @@ def own_settings(config, config_path, overrides):
     if not folder.config.is_file():
         print(f"note: {folder.config} is missing, so the settings that were given hold", file=sys.stderr)
         return config
-    place = f"output_path={config.output_path}"
+    earlier, place = earlier_values(folder.config), f"output_path={config.output_path}"
     if config_path is None:
-        return load_config(folder.config, [*overrides, place, "training.resume=auto"])
-    config, taken, typed = with_own(config, load_config(folder.config, [place]), overrides)
+        return load_config(folder.config, [*earlier, *overrides, place, "training.resume=auto"])
+    config, taken, typed = with_own(config, load_config(folder.config, [*earlier, place]), overrides)
     if taken and distributed.is_first():
         print(f"note: the run goes on with its own {listed(taken)}; type a key to change it", file=sys.stderr)
     if typed and distributed.is_first():

@@ -1,4 +1,4 @@
-"""Does a recording show a class again, in another instance? Where no labeled one does, pseudo labels do not either.
+"""Does a recording show a class again, in another instance? Where labeled ones hardly do, pseudo labels hardly do.
 
 Where people do each of a few exercises once, a teacher that finds one of them twice is wrong once. Where, and what is
 shown there instead, follows from what it finds in both places: the less probable instance takes its next best class,
@@ -13,42 +13,44 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from spot.class_shares import FEWEST_RECORDINGS
 from spot.losses import class_probabilities
 
-# Probability that a class comes again, from here on repeats are nothing unusual. By the rule of succession (see
-# `repeats_of_labels`) it takes eight classes that were shown, none of them twice, to get below.
+# Highest probability that a class comes again with which repeats are unusual. By the rule of succession (see
+# `repeats_of_labels`) it takes eight classes that were shown, none of them twice.
 MOST_REPEATED = 0.1
 # A recording that lasts longer than this times the longest labeled one may well show a class again.
 LONG = 2.0
-LEAST_PROBABILITY = 1e-4  # of a class in a snippet: a single snippet excludes nothing
-CHANGE_COST = 4.0  # of the logarithm of a probability, for each instance that begins or ends
+# Of a class in a snippet; of a change of class. A single snippet begins no instance: what it brings, at most
+# - log(LEAST_PROBABILITY), is less than to go to another class and back costs.
+LEAST_PROBABILITY, CHANGE_COST = 1e-3, 4.0
 SWEEPS = 20  # over the instances of a recording, until none changes
-MOST_MOVED = 1e3  # factor of the odds of a class
+MOST_MOVED = 1e3  # factor of the probability of a class
 
 
 @dataclass(frozen=True)
 class ClassRepeats:
     """How seldom a recording shows a class again, by the labels.
 
-    probability: 0..1 that it does; typical: snippets of an instance, the median; longest: snippets of the longest
-    labeled recording; evidence: in words
+    probability: 0..1 that it does; typical: snippets of an instance, the median
+    longest_sec: of the longest labeled recording; evidence: in words
     """
 
     probability: float
     typical: float
-    longest: int
+    longest_sec: float
     evidence: str
 
-    rule = "pseudo labels of a recording show none twice, as the labeled ones"
+    rule = "pseudo labels of a recording seldom show one again, as the labeled ones"
 
-    def align(self, logits, offsets, activation):
-        """Move the classes of each recording's instances until none is shown twice, in place.
+    def align(self, logits, dataset, activation):
+        """Move the classes of each recording's instances until hardly any is shown again, in place.
 
-        logits: (rows, K+1) class logits of all snippets, video by video; offsets: (videos + 1,) first row of each
+        logits: (rows, K+1) class logits of all snippets of a datasets.SnippetDataset, video by video
         activation: sigmoid or softmax. Recordings that are very long stay as they are.
         """
-        for first, last in itertools.pairwise(offsets):
-            if last - first <= LONG * self.longest:
+        for grid, (first, last) in zip(dataset.grids, itertools.pairwise(dataset.bank.offsets), strict=True):
+            if grid.duration_sec <= LONG * self.longest_sec:
                 part = logits[first:last]
                 part.copy_(tell_apart(part.float().cpu(), self.probability, self.typical, activation))
 
@@ -59,21 +61,22 @@ def repeats_of_labels(labeled):
     labeled: datasets.SnippetDataset. Recordings with a single instance say nothing. Of n classes that the others show,
     r of them again, the next one comes again with probability (r + 1) / (n + 2) (rule of succession, Laplace 1774).
     """
-    shown = again = 0
-    for row in labeled.labels.cpu().numpy():
-        counts = np.unique(row[row >= 0], return_counts=True)[1]
-        if counts.sum() > 1:
-            shown, again = shown + len(counts), again + int((counts > 1).sum())
+    shown = again = recordings = 0
+    for segments, labels in zip(labeled.segments.cpu().numpy(), labeled.labels.cpu().numpy(), strict=True):
+        if len(np.unique(segments[labels >= 0], axis=0)) > 1:  # two classes of one segment are one instance
+            counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+            shown, again, recordings = shown + len(counts), again + int((counts > 1).sum()), recordings + 1
     probability = (again + 1) / (shown + 2)
-    if probability > MOST_REPEATED:
+    if probability > MOST_REPEATED or recordings < FEWEST_RECORDINGS:
         return None
     lengths = (labeled.segments[..., 1] - labeled.segments[..., 0])[labeled.labels >= 0]
-    evidence = f"{again} of the {shown} classes that labeled recordings show are shown again in the same one"
-    return ClassRepeats(probability, float(lengths.median()), int(labeled.bank.lengths.max()), evidence)
+    evidence = f"of {shown} classes in labeled recordings with several instances, {again} came again in the same one"
+    longest_sec = max(grid.duration_sec for grid in labeled.grids)
+    return ClassRepeats(probability, float(lengths.median()), float(longest_sec), evidence)
 
 
 def tell_apart(logits, repeat_probability, typical, activation):
-    """Class logits (T, K+1) of one recording whose instances are of different classes, as far as they can be.
+    """Class logits (T, K+1) of one recording in whose instances a class seldom comes again.
 
     repeat_probability: that a class which is shown comes again; typical: snippets of an instance; shorter ones have
     less to say. Foreground and background stay as they are, and so do snippets outside of the instances.
@@ -87,21 +90,21 @@ def tell_apart(logits, repeat_probability, typical, activation):
         return logits
     evidence = torch.stack([shares[first:last].log().mean(0) * min(1, (last - first) / typical)
                             for first, last in spans])  # (N, K)
-    moved = shares.clone()
     factors = (seldom_repeated(evidence, repeat_probability) / evidence.softmax(1)).clamp(1 / MOST_MOVED, MOST_MOVED)
+    apart = logits.clone()
     for (first, last), factor in zip(spans, factors, strict=True):
-        moved[first:last] *= factor
-    moved = (moved / moved.sum(1, keepdim=True) * total).clamp(1e-4, 1 - 1e-4)
-    aligned = moved.logit() if activation == "sigmoid" else moved.log()
-    background = logits[:, -1:] if activation == "sigmoid" else outside.clamp(min=1e-6).log()
-    return torch.cat([aligned, background], 1)
+        moved = shares[first:last] * factor
+        moved = (moved / moved.sum(1, keepdim=True) * total[first:last]).clamp(1e-4, 1 - 1e-4)
+        apart[first:last, :-1] = moved.logit() if activation == "sigmoid" else moved.log()
+        if activation == "softmax":
+            apart[first:last, -1:] = outside[first:last].clamp(min=1e-6).log()
+    return apart
 
 
 def instance_spans(probability):
     """The instances that class probabilities (T, K+1), background last, show: a list of (first, behind the last).
 
-    They are what the most probable sequence of classes has where each change costs CHANGE_COST (Viterbi, 1967), so
-    that single snippets of another class begin none.
+    They are what the most probable sequence of classes has where each change costs CHANGE_COST (Viterbi, 1967).
     """
     scores = probability.clamp(min=LEAST_PROBABILITY).log().numpy()
     best, came_from = scores[0].copy(), np.zeros(scores.shape, np.int64)
@@ -122,11 +125,12 @@ def seldom_repeated(evidence, repeat_probability):
     """Class probabilities (N, K) of instances of one recording where a class seldom comes again.
 
     evidence: (N, K) logarithms of what each instance alone says. The odds of a class fall by those of a repeat, times
-    the probability that another instance has it; instances are asked in turn, the surest first.
+    the probability that another instance has it. Instances are asked in turn, the surest first, and are heard once they
+    have been asked: otherwise two that look alike would both make room.
     """
     cost = math.log(repeat_probability / (1 - repeat_probability))
-    found = evidence.softmax(1)
-    order = found.amax(1).argsort(descending=True).tolist()
+    order = evidence.softmax(1).amax(1).argsort(descending=True).tolist()
+    found = torch.zeros_like(evidence)
     for _ in range(SWEEPS):
         before = found.clone()
         for instance in order:

@@ -31,24 +31,24 @@ LEAST = 1e-3  # share of a class that no labeled recording shows
 class ClassShares:
     """What a recording shows by the labels.
 
-    shares: (K,) of the time that has an action; shortest: snippets of the shortest labeled recording
+    shares: (K,) of the time that has an action; shortest_sec: of the shortest labeled recording
     evidence: why this holds for every recording, in words
     """
 
     shares: np.ndarray
-    shortest: int
+    shortest_sec: float
     evidence: str
 
     rule = "pseudo labels of a recording show each as long as the labeled ones"
 
-    def align(self, logits, offsets, activation):
+    def align(self, logits, dataset, activation):
         """Move the classes of each recording until it shows them as long as the labeled ones do, in place.
 
-        logits: (rows, K+1) class logits of all snippets, video by video; offsets: (videos + 1,) first row of each
+        logits: (rows, K+1) class logits of all snippets of a datasets.SnippetDataset, video by video
         activation: sigmoid or softmax. Recordings that are too short stay as they are.
         """
-        for first, last in itertools.pairwise(offsets):
-            if last - first >= SHORT * self.shortest:
+        for grid, (first, last) in zip(dataset.grids, itertools.pairwise(dataset.bank.offsets), strict=True):
+            if grid.duration_sec >= SHORT * self.shortest_sec:
                 part = logits[first:last]
                 part.copy_(align_shares(part.float(), self.shares, activation))
 
@@ -108,7 +108,7 @@ def shares_of_labels(labeled):
     if not are_alike or not shares[:, :-1].any():
         return None
     mean = shares[:, :-1].mean(0)
-    return ClassShares(mean / mean.sum(), int(labeled.bank.lengths.min()), evidence)
+    return ClassShares(mean / mean.sum(), float(min(grid.duration_sec for grid in labeled.grids)), evidence)
 
 
 def align_shares(logits, shares, activation):

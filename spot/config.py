@@ -176,7 +176,8 @@ class Semi:
     ramp: float = number(0.1, 0, 1)  # [share] of the steps until the unlabeled losses have their full weight
     # ema: how long a recording shows each class; auto: as the labeled ones do, where these agree; free: as is said
     class_shares: str = choice("auto", "free")
-    # ema: does a recording show a class again; auto: no, where no labeled one does; free: as is said
+    # ema: does a recording show a class again; auto: seldom, where labeled ones seldom do and do not show all classes
+    # equally long; free: as is said
     class_repeats: str = choice("auto", "free")
 
 

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from spot.command_line import keys_of
 from spot.config import schema, with_values
+from spot.config_text import read_yaml
 from spot.config_values import plain
 from spot.files import SpotError
 
@@ -13,6 +14,15 @@ from spot.files import SpotError
 OWN_VIDEO_KEYS = ("features", "videos", "weights", "fps", "stride", "every", "window", "duration")
 # Sections that say how a run learns and detects, not what its weights mean.
 LEARNING = ("training", "augment", "pretext", "semi", "loss", "testing")
+
+# Settings that came after runs that may still go on, as those runs have them.
+BEFORE = {"semi.class_shares": "free", "semi.class_repeats": "free"}
+
+
+def earlier_values(path):
+    """`key=value` for each setting of BEFORE that the config.yaml of a run does not know."""
+    known = OmegaConf.create(read_yaml(path))
+    return [f"{key}={value}" for key, value in BEFORE.items() if OmegaConf.select(known, key) is None]
 
 
 def with_own(config, own, overrides):

@@ -83,7 +83,7 @@ def notes_of(result, blocked, variant, unlabeled):
                + (f" ({shortened(unlabeled)})" if unlabeled else ""))
         if unlabeled and (average := average_of_labeled(result, unlabeled)) is not None:
             count = len(result.classes) - len(unlabeled)
-            yield f"average mAP % of the {count:,} classes that have one: {100 * average:.2f}"
+            yield f"average mAP % of classes with one ({count:,}): {100 * average:.2f}"
 
 
 def facts_of(result, ground_truth, subset, path, blocked, variant, argv):

@@ -101,7 +101,7 @@ def start_block(trainer, parts, events):
 
 
 def habit_rows(trainer):
-    """What holds of every labeled recording and so of pseudo labels, as rows of `start_block`."""
+    """What labeled recordings have in common, and so pseudo labels, as rows of `start_block`."""
     habit = getattr(trainer.method, "habit", None)
     return [("classes", f"{habit.rule} ({habit.evidence})")] if habit else []
 

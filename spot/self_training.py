@@ -24,7 +24,7 @@ class SelfTraining(Method):
         # The teacher as it was when the round began, and its class logits of all unlabeled snippets.
         self.round_teacher = copy.deepcopy(run.teacher.module)
         self.round_logits = None
-        # What holds of every labeled recording: a ClassShares, a ClassRepeats, or None.
+        # What the labeled recordings have in common: a ClassShares, a ClassRepeats, or None.
         self.habit = self._habit_of(run.labeled) if self.has_rounds else None
 
     def loss_weights(self):
@@ -63,7 +63,7 @@ class SelfTraining(Method):
         self.round_logits = None
 
     def _habit_of(self, labeled):
-        """What all labeled recordings have in common, as far as the settings want it followed.
+        """What the labeled recordings have in common, as far as the settings want it followed.
 
         How long they show each class says more than that they show it once: followed both, it was no better.
         """
@@ -78,7 +78,7 @@ class SelfTraining(Method):
             self.round_logits = classify_recordings(run.unlabeled, self._classify_round, run.model.num_classes,
                                                     run.unlabeled_size)
             if self.habit:
-                self.habit.align(self.round_logits, run.unlabeled.bank.offsets, run.model.class_activation)
+                self.habit.align(self.round_logits, run.unlabeled, run.model.class_activation)
         rows = table_rows(unlabeled["first_row"], run.unlabeled.num_snippets, len(self.round_logits))
         return self.round_logits[rows].float().transpose(1, 2)
 

@@ -74,19 +74,20 @@ def test_the_shares_become_those_of_the_labels(activation, seed, classes):
 def test_recordings_that_agree_are_followed_and_others_are_not():
     same = [video(name, (0, 3, "jump"), (4, 6, "run"), (6, 7, "throw"), duration=8.0) for name in "xyz"]
     expected = shares_of_labels(dataset(same))
-    assert expected.shares == pytest.approx([3 / 6, 2 / 6, 1 / 6]) and expected.shortest == 8
+    assert expected.shares == pytest.approx([3 / 6, 2 / 6, 1 / 6]) and expected.shortest_sec == 8
     single = [video("x", (0, 3, "jump")), video("y", (0, 3, "run"))]
     assert shares_of_labels(dataset(single)) is None
     assert shares_of_labels(dataset(same[:1])) is None
 
 
-def test_a_short_recording_stays_as_it_is():
-    """It may show a part of the classes only."""
-    logits = torch.tensor([[2.0, -2.0, -3.0]] * 13).half()
-    expected = ClassShares(np.array([0.5, 0.5]), 20, "")
-    before = logits.clone()
-    expected.align(logits, np.array([0, 3, 13]), "sigmoid")
-    assert torch.equal(logits[:3], before[:3]) and not torch.equal(logits[3:], before[3:])
+@pytest.mark.parametrize("grid", ["window", "resize"])
+def test_a_short_recording_stays_as_it_is(grid):
+    """It may show a part of the classes only. On the resize grid too, where it has as many snippets as the others."""
+    unlabeled = dataset([video("short", duration=3.0), video("other", duration=10.0)], grid=grid)
+    logits = torch.tensor([[2.0, -2.0, -3.0]]).repeat(int(unlabeled.bank.offsets[-1]), 1).half()
+    split, before = int(unlabeled.bank.offsets[1]), logits.clone()
+    ClassShares(np.array([0.5, 0.5]), 20.0, "").align(logits, unlabeled, "sigmoid")
+    assert torch.equal(logits[:split], before[:split]) and not torch.equal(logits[split:], before[split:])
 
 
 def test_training_follows_the_labels_unless_it_is_told_not_to():

@@ -80,6 +80,15 @@ def test_the_conversion_writes_what_a_training_reads(tmp_path):
     assert source.read("person01_left").shape == (330, int((one.duration_sec * 50 - 100) // 50) + 1)
 
 
+def test_exercises_are_shared_out_to_recordings(tmp_path):
+    """Of three exercises of an arm two and one; the right arm of the first person has one, so one recording."""
+    convert_watch.convert(convert_watch.read_watch(write(tmp_path / "x.npy", content_of())), tmp_path / "out", parts=2)
+    labels = {video.name: video.labels for video in read_annotations(tmp_path / "out" / "annotations.json")}
+    assert len(labels) == 11 and len(labels["person01_right_1"]) == 1
+    assert [len(labels[f"person02_left_{part}"]) for part in (1, 2)] == [2, 1]
+    assert sorted(labels["person02_left_1"] + labels["person02_left_2"]) == ["abduction", "new one", "pendulum"]
+
+
 def test_the_same_file_gives_the_same_recordings(tmp_path):
     series = convert_watch.read_watch(write(tmp_path / "x.npy", content_of()))
     for name in ("a", "b"):

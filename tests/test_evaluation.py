@@ -185,7 +185,7 @@ def test_classes_with_labels_have_an_average_of_their_own():
     assert result.average_mAP == 0.5 and average_of_labeled(result, ["jump"]) == 1
     assert average_of_labeled(result, None) is None and average_of_labeled(result, ["jump", "run"]) is None
     notes = list(notes_of(result, None, None, ["jump"]))
-    assert notes[-1] == "average mAP % of the 1 classes that have one: 100.00"
+    assert notes[-1] == "average mAP % of classes with one (1): 100.00"
 
 
 def test_empty_prediction_file_scores_zero():

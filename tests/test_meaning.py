@@ -114,6 +114,19 @@ def test_a_checkpoint_of_an_earlier_version_resumes(run_folder, data, tmp_path):
     spot_train.main(settings(data, folder, RESUME))
 
 
+@pytest.mark.parametrize("words", [lambda data, folder: [str(folder)],
+                                   lambda data, folder: settings(data, folder, RESUME)])
+def test_a_run_that_is_older_than_a_setting_goes_on_without_it(run_folder, data, tmp_path, words):
+    """Rules for pseudo labels that it did not have would change its teacher in the middle."""
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    config = OmegaConf.load(folder / "config.yaml")
+    del config.semi["class_repeats"]
+    OmegaConf.save(config, folder / "config.yaml")
+    spot_train.main(words(data, folder))
+    kept = OmegaConf.load(folder / "config.yaml").semi
+    assert kept.class_repeats == "free" and kept.class_shares == "auto"
+
+
 # --- the run's own schedule -------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
     pip download --no-deps seglearn==1.2.5
     python tools/convert_watch.py seglearn-1.2.5-py3-none-any.whl data/demo_real
+    python tools/convert_watch.py seglearn-1.2.5-py3-none-any.whl data/watch_parts --parts 2   # 3 or 4 exercises each
 
 The data: ten people did seven shoulder exercises with each arm, about 20 repetitions at a time, with a watch that
 measured acceleration (g) and angular velocity (rad/s) at 50 Hz: 140 series of 19 to 52 s. They come with the Python
@@ -35,7 +36,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from spot import pickles
-from spot.command_line import Parser, parse, run
+from spot.command_line import Parser, parse, run, whole_number
 from spot.files import SpotError, atomic_path, write_json
 from spot.sensors import channels_of, sidecar_of_signals
 from spot.sidecar import SIDECAR, ExtractedVideo, write_sidecar
@@ -69,8 +70,10 @@ def main(argv=None):
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, metavar="WHEEL", help="the package seglearn, or its watch_dataset.npy")
     parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--parts", type=whole_number(1, len(EXERCISES)), default=1,
+                        help="recordings of a person's arm, each with a part of the exercises (default: 1)")
     arguments = parse(parser, argv, takes_overrides=False)
-    print(convert(read_watch(arguments.wheel), arguments.out))
+    print(convert(read_watch(arguments.wheel), arguments.out, parts=arguments.parts))
 
 
 def read_watch(path):
@@ -113,10 +116,11 @@ def _numbers(content):
     return pickles.array_of(content).tolist()
 
 
-def convert(series, out, seed=0):
+def convert(series, out, seed=0, parts=1):
     """Write the recordings of `series` as features and, last of all, annotations; returns what was written, in words.
 
     seed: of the order of exercises, of the pauses, and of who is in the validation subset
+    parts: recordings that the exercises of an arm are shared out to, at most one for each
     """
     random, out = np.random.default_rng(seed), Path(out)
     people = sorted({one.person for one in series})
@@ -126,16 +130,18 @@ def convert(series, out, seed=0):
     database, videos, pause_samples = {}, {}, 0
     for person, side in sorted({(one.person, one.side) for one in series}):
         own = [one for one in series if (one.person, one.side) == (person, side)]
-        samples, segments = join([own[i] for i in random.permutation(len(own))], random)
-        name = f"person{person:02d}_{side}"
-        with atomic_path(out / "features" / f"{name}.npy") as temporary:
-            np.save(temporary, features := channels_of(samples, "spectral", WINDOW, STRIDE))
-        duration_sec = len(samples) / FPS
-        videos[name] = ExtractedVideo(duration_sec, len(features))
-        pause_samples += len(samples) - sum(last - first for first, last, _ in segments)
-        database[name] = {
-            "subset": "validation" if person in validation else "training", "fps": FPS, "duration": duration_sec,
-            "annotations": [{"label": label, "segment": [first / FPS, last / FPS]} for first, last, label in segments]}
+        for part, indices in enumerate(np.array_split(random.permutation(len(own)), min(parts, len(own))), 1):
+            samples, segments = join([own[i] for i in indices], random)
+            name = f"person{person:02d}_{side}" + (f"_{part}" if parts > 1 else "")
+            with atomic_path(out / "features" / f"{name}.npy") as temporary:
+                np.save(temporary, features := channels_of(samples, "spectral", WINDOW, STRIDE))
+            duration_sec = len(samples) / FPS
+            videos[name] = ExtractedVideo(duration_sec, len(features))
+            pause_samples += len(samples) - sum(last - first for first, last, _ in segments)
+            database[name] = {
+                "subset": "validation" if person in validation else "training", "fps": FPS, "duration": duration_sec,
+                "annotations": [{"label": label, "segment": [first / FPS, last / FPS]}
+                                for first, last, label in segments]}
     write_sidecar(out / "features", sidecar_of_signals("spectral", WINDOW, STRIDE, float(FPS), len(AXES), videos))
     write_json(out / "annotations.json", {"version": VERSION, "database": database})
     minutes = sum(entry["duration"] for entry in database.values()) / 60
