@@ -43,16 +43,13 @@ class ClassRepeats:
 
     rule = "pseudo labels of a recording seldom show one again, as the labeled ones"
 
-    def align(self, logits, dataset, activation):
-        """Move the classes of each recording's instances until hardly any is shown again, in place.
+    def holds_for(self, duration_sec):
+        """Whether a recording of this length may be expected to show no class again."""
+        return duration_sec <= LONG * self.longest_sec
 
-        logits: (rows, K+1) class logits of all snippets of a datasets.SnippetDataset, video by video
-        activation: sigmoid or softmax. Recordings that are very long stay as they are.
-        """
-        for grid, (first, last) in zip(dataset.grids, itertools.pairwise(dataset.bank.offsets), strict=True):
-            if grid.duration_sec <= LONG * self.longest_sec:
-                part = logits[first:last]
-                part.copy_(tell_apart(part.float().cpu(), self.probability, self.typical, activation))
+    def moved(self, logits, activation):
+        """Class logits (T, K+1) of one recording in whose instances a class seldom comes again."""
+        return tell_apart(logits, self.probability, self.typical, activation)
 
 
 def repeats_of_labels(labeled):

@@ -6,7 +6,6 @@ at all. Distribution alignment (ReMixMatch, Berthelot et al., ICLR 2020) does th
 for each recording, because such mistakes hold for a recording and cancel out over many.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,16 +40,13 @@ class ClassShares:
 
     rule = "pseudo labels of a recording show each as long as the labeled ones"
 
-    def align(self, logits, dataset, activation):
-        """Move the classes of each recording until it shows them as long as the labeled ones do, in place.
+    def holds_for(self, duration_sec):
+        """Whether a recording of this length may be expected to show all classes."""
+        return duration_sec >= SHORT * self.shortest_sec
 
-        logits: (rows, K+1) class logits of all snippets of a datasets.SnippetDataset, video by video
-        activation: sigmoid or softmax. Recordings that are too short stay as they are.
-        """
-        for grid, (first, last) in zip(dataset.grids, itertools.pairwise(dataset.bank.offsets), strict=True):
-            if grid.duration_sec >= SHORT * self.shortest_sec:
-                part = logits[first:last]
-                part.copy_(align_shares(part.float(), self.shares, activation))
+    def moved(self, logits, activation):
+        """Class logits (T, K+1) of one recording that shows the classes as long as the labeled ones do."""
+        return align_shares(logits, self.shares, activation)
 
 
 def class_shares(video, class_names):

@@ -1,5 +1,6 @@
 """Pseudo labels: a teacher's predictions as targets, without gradient, with the snippets that they cover."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,18 @@ def classify_recordings(dataset, classify, num_classes, batch_size):
             seen = add[:, 0] > 0
             table[row[seen]], total[row[seen]] = mixed[seen].half(), (before + add)[seen]
     return table
+
+
+def align_recordings(table, dataset, habit, activation):
+    """Move the class logits of each recording, in place, so that it follows what labeled recordings have in common.
+
+    table: of `classify_recordings` for `dataset`; habit: class_shares.ClassShares or class_repeats.ClassRepeats
+    activation: sigmoid or softmax. Recordings of a length for which the habit does not hold stay as they are.
+    """
+    for grid, (first, last) in zip(dataset.grids, itertools.pairwise(dataset.bank.offsets), strict=True):
+        if habit.holds_for(grid.duration_sec):
+            part = table[first:last]
+            part.copy_(habit.moved(part.float().cpu(), activation))
 
 
 def table_rows(first_row, length, count):

@@ -5,7 +5,7 @@ import math
 
 from spot.class_repeats import repeats_of_labels
 from spot.class_shares import shares_of_labels
-from spot.pseudo_labels import classify_recordings, table_rows
+from spot.pseudo_labels import align_recordings, classify_recordings, table_rows
 from spot.semi import Method, pseudo_lesson
 
 
@@ -78,7 +78,7 @@ class SelfTraining(Method):
             self.round_logits = classify_recordings(run.unlabeled, self._classify_round, run.model.num_classes,
                                                     run.unlabeled_size)
             if self.habit:
-                self.habit.align(self.round_logits, run.unlabeled, run.model.class_activation)
+                align_recordings(self.round_logits, run.unlabeled, self.habit, run.model.class_activation)
         rows = table_rows(unlabeled["first_row"], run.unlabeled.num_snippets, len(self.round_logits))
         return self.round_logits[rows].float().transpose(1, 2)
 

@@ -14,6 +14,7 @@ from spot import self_training
 from spot.class_repeats import MOST_MOVED, ClassRepeats, instance_spans, repeats_of_labels, seldom_repeated, tell_apart
 from spot.class_shares import ClassShares
 from spot.losses import class_probabilities
+from spot.pseudo_labels import align_recordings
 from spot.run_report import habit_rows
 
 # Recordings of 12 s, each of which shows two of the three exercises, once: ten classes shown, none again.
@@ -151,7 +152,7 @@ def test_a_very_long_recording_stays_as_it_is(grid):
     unlabeled = dataset([video("long", duration=25.0), video("other", duration=16.0)], grid=grid)
     table = torch.cat([TWICE.repeat(2, 1)[:length] for length in unlabeled.bank.lengths])
     split, before = int(unlabeled.bank.offsets[1]), table.clone()
-    ClassRepeats(0.05, 2.0, 12.0, "").align(table, unlabeled, "sigmoid")
+    align_recordings(table, unlabeled, ClassRepeats(0.05, 2.0, 12.0, ""), "sigmoid")
     assert torch.equal(table[:split], before[:split])
     assert grid == "resize" or not torch.equal(table[split:], before[split:])
 
@@ -159,7 +160,7 @@ def test_a_very_long_recording_stays_as_it_is(grid):
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_a_table_of_halves_is_moved_in_place(activation):
     table = TWICE.half()
-    ClassRepeats(0.05, 6.0, 12.0, "").align(table, dataset([video("u", duration=16.0)]), activation)
+    align_recordings(table, dataset([video("u", duration=16.0)]), ClassRepeats(0.05, 6.0, 12.0, ""), activation)
     assert table.dtype == torch.float16 and classes(table)[-1] == 1 and table.isfinite().all()
 
 

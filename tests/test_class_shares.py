@@ -17,6 +17,7 @@ from spot.class_shares import (
     shares_of_labels,
 )
 from spot.losses import class_probabilities
+from spot.pseudo_labels import align_recordings
 
 
 def shown(logits, activation):
@@ -86,7 +87,7 @@ def test_a_short_recording_stays_as_it_is(grid):
     unlabeled = dataset([video("short", duration=3.0), video("other", duration=10.0)], grid=grid)
     logits = torch.tensor([[2.0, -2.0, -3.0]]).repeat(int(unlabeled.bank.offsets[-1]), 1).half()
     split, before = int(unlabeled.bank.offsets[1]), logits.clone()
-    ClassShares(np.array([0.5, 0.5]), 20.0, "").align(logits, unlabeled, "sigmoid")
+    align_recordings(logits, unlabeled, ClassShares(np.array([0.5, 0.5]), 20.0, ""), "sigmoid")
     assert torch.equal(logits[:split], before[:split]) and not torch.equal(logits[split:], before[split:])
 
 
