@@ -148,7 +148,7 @@ def test_few_labels_and_single_instances_say_nothing():
 
 @pytest.mark.parametrize("grid", ["window", "resize"])
 def test_a_very_long_recording_stays_as_it_is(grid):
-    """It may be of several sessions. On the resize grid too, where it has as many snippets as the others."""
+    """It may hold several recordings. On the resize grid too, where it has as many snippets as the others."""
     unlabeled = dataset([video("long", duration=25.0), video("other", duration=16.0)], grid=grid)
     table = torch.cat([TWICE.repeat(2, 1)[:length] for length in unlabeled.bank.lengths])
     split, before = int(unlabeled.bank.offsets[1]), table.clone()
