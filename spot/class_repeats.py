@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from spot.class_shares import FEWEST_RECORDINGS
+from spot.class_shares import FEWEST_RECORDINGS, share_out
 from spot.losses import class_probabilities
 
 # Highest probability that a class comes again with which repeats are unusual. By the rule of succession (see
@@ -80,8 +80,7 @@ def tell_apart(logits, repeat_probability, typical, activation):
     """
     probability = class_probabilities(logits.T[None], activation)[0].T  # (T, K+1)
     classes, outside = probability[:, :-1], probability[:, -1:]
-    total = classes.sum(1, keepdim=True).clamp(min=1e-6)
-    shares = (classes / total).clamp(min=LEAST_PROBABILITY)
+    shares = (classes / classes.sum(1, keepdim=True).clamp(min=1e-6)).clamp(min=LEAST_PROBABILITY)
     spans = instance_spans(torch.cat([shares * (1 - outside), outside], 1))
     if len(spans) < 2:
         return logits
@@ -90,11 +89,7 @@ def tell_apart(logits, repeat_probability, typical, activation):
     factors = (seldom_repeated(evidence, repeat_probability) / evidence.softmax(1)).clamp(1 / MOST_MOVED, MOST_MOVED)
     apart = logits.clone()
     for (first, last), factor in zip(spans, factors, strict=True):
-        moved = shares[first:last] * factor
-        moved = (moved / moved.sum(1, keepdim=True) * total[first:last]).clamp(1e-4, 1 - 1e-4)
-        apart[first:last, :-1] = moved.logit() if activation == "sigmoid" else moved.log()
-        if activation == "softmax":
-            apart[first:last, -1:] = outside[first:last].clamp(min=1e-6).log()
+        apart[first:last] = share_out(logits[first:last], shares[first:last] * factor, activation)
     return apart
 
 

@@ -118,16 +118,25 @@ def align_shares(logits, shares, activation):
     classes = probability[0, :-1]  # (K, T)
     if not inside.any():
         return logits
-    total = classes.sum(0)
     wanted = torch.as_tensor(shares, dtype=classes.dtype, device=classes.device).clamp(min=LEAST)
-    wanted, odds = wanted / wanted.sum(), classes / total.clamp(min=1e-6)
+    wanted, odds = wanted / wanted.sum(), classes / classes.sum(0).clamp(min=1e-6)
     weights = torch.ones_like(wanted)
     for _ in range(STEPS):
         shown = (odds * weights[:, None])[:, inside]
         shown = (shown / shown.sum(0).clamp(min=1e-6)).mean(1)
         weights = weights * (wanted / shown.clamp(min=1e-6)).sqrt()
-    moved = odds * weights[:, None]
-    moved = (moved / moved.sum(0).clamp(min=1e-6) * total).clamp(1e-4, 1 - 1e-4)
-    aligned = moved.logit() if activation == "sigmoid" else moved.log()
-    background = logits[:, -1:] if activation == "sigmoid" else probability[0, -1:].T.clamp(min=1e-6).log()
-    return torch.cat([aligned.T, background], 1)
+    return share_out(logits, (odds * weights[:, None]).T, activation)
+
+
+def share_out(logits, odds, activation):
+    """Class logits (T, K+1) in which the classes have what they had together, in proportion to odds (T, K).
+
+    Foreground and background stay as they are.
+    """
+    probability = class_probabilities(logits.T[None], activation)[0]  # (K+1, T)
+    odds = odds.T  # (T, K) -> (K, T)
+    shared = odds / odds.sum(0).clamp(min=1e-6) * probability[:-1].sum(0)
+    shared = shared.clamp(1e-4, 1 - 1e-4)
+    classes = shared.logit() if activation == "sigmoid" else shared.log()
+    background = logits[:, -1:] if activation == "sigmoid" else probability[-1:].T.clamp(min=1e-6).log()
+    return torch.cat([classes.T, background], 1)

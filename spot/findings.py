@@ -167,8 +167,10 @@ def average_of_labeled(result, unlabeled):
 
     result: `Evaluation`; unlabeled: classes without a labeled training video, None where that is not known
     """
-    has_labels = [name not in (unlabeled or ()) for name in result.classes]
-    return float(result.ap[has_labels].mean()) if unlabeled is not None and any(has_labels) else None
+    if unlabeled is None:
+        return None
+    has_labels = [name not in unlabeled for name in result.classes]
+    return float(result.ap[has_labels].mean()) if any(has_labels) else None
 
 
 def interval_metrics(result, average, at_tiou):
